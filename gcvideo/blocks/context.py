@@ -1,0 +1,177 @@
+"""Global Context (GC) block in 1D, 2D and 3D.
+
+Paper: "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond" (Cao et al., ICCVW 2019,
+arXiv:1904.11492), equation 5 and figure 4(d):
+
+    z_i = x_i + W_v2 ReLU(LN(W_v1 sum_j a_j x_j)),    a = softmax over all N positions of W_k x
+
+Reference implementation (2D only): `ContextBlock` of GCNet and mmcv. Argument names and order, state-dict keys and
+initialisation are the same, so 2D checkpoints load.
+
+Differences, all deliberate:
+- `ratio` has a default, 1/4 (the official code has none); `in_channels * ratio < 1` is a ValueError here and an
+  obscure crash (a convolution with 0 channels) there.
+- In 1D and 3D the LayerNorm parameters are stored as [C]: a 4-D weight, which `[C, 1, 1, 1]` would be, makes
+  `model.to(memory_format=torch.channels_last_3d)` fail. In 2D they are [C, 1, 1] as published. Loading accepts either.
+
+Letters: B batch, C channels, P bottleneck channels, N positions (T*H*W in 3D).
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+POOLING_TYPES = ("att", "avg")
+FUSION_TYPES = ("channel_add", "channel_mul")
+
+
+class _ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of [B, C, 1, ...]; parameters hold C values in the layout `shape`."""
+
+    def __init__(self, shape: Sequence[int]):
+        super().__init__(list(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.weight.flatten(), self.bias.flatten()
+        return F.layer_norm(x.flatten(1), weight.shape, weight, bias, self.eps).view_as(x)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):  # type: ignore[no-untyped-def]
+        for name, own in (("weight", self.weight), ("bias", self.bias)):
+            loaded = state_dict.get(prefix + name)
+            if loaded is not None and loaded.numel() == own.numel():
+                state_dict[prefix + name] = loaded.reshape(own.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class _ContextBlock(nn.Module):
+    """Shared by all ranks; `ndim` counts the position axes."""
+
+    ndim: int
+    conv_type: type[nn.Module]
+
+    def __init__(
+        self,
+        in_channels: int,
+        ratio: float = 1 / 4,
+        pooling_type: str = "att",
+        fusion_types: Sequence[str] = ("channel_add",),
+    ):
+        super().__init__()
+        if in_channels * ratio < 1:
+            raise ValueError(
+                f"ratio * in_channels must be at least 1 (the bottleneck needs a channel), "
+                f"got ratio={ratio} * in_channels={in_channels} = {in_channels * ratio:g}"
+            )
+        if pooling_type not in POOLING_TYPES:
+            raise ValueError(f"pooling_type must be one of {POOLING_TYPES}, got {pooling_type!r}")
+        if isinstance(fusion_types, str) or not fusion_types or not set(fusion_types) <= set(FUSION_TYPES):
+            raise ValueError(f"fusion_types must be a non-empty subset of {FUSION_TYPES}, got {fusion_types!r}")
+        self.in_channels = in_channels
+        self.ratio = ratio
+        self.planes = int(in_channels * ratio)
+        self.pooling_type = pooling_type
+        self.fusion_types = tuple(fusion_types)
+        self.conv_mask = self.conv_type(in_channels, 1, kernel_size=1) if pooling_type == "att" else None
+        self.channel_add_conv = self._transform() if "channel_add" in fusion_types else None
+        self.channel_mul_conv = self._transform() if "channel_mul" in fusion_types else None
+        self.reset_parameters()
+
+    def _transform(self) -> nn.Sequential:
+        norm_shape = (self.planes, 1, 1) if self.ndim == 2 else (self.planes,)
+        return nn.Sequential(
+            self.conv_type(self.in_channels, self.planes, kernel_size=1),
+            _ChannelNorm(norm_shape),
+            nn.ReLU(inplace=True),
+            self.conv_type(self.planes, self.in_channels, kernel_size=1),
+        )
+
+    def reset_parameters(self) -> None:
+        """Official initialisation: Kaiming-normal (fan in, ReLU gain) mask, zero last layer of each transform."""
+        if self.conv_mask is not None:
+            nn.init.kaiming_normal_(self.conv_mask.weight, mode="fan_in", nonlinearity="relu")
+            nn.init.zeros_(self.conv_mask.bias)
+        for transform in (self.channel_add_conv, self.channel_mul_conv):
+            if transform is not None:
+                transform[0].reset_parameters()
+                transform[1].reset_parameters()
+                nn.init.zeros_(transform[3].weight)
+                nn.init.zeros_(transform[3].bias)
+
+    def attention(self, x: Tensor) -> Tensor:
+        """Weight of every position in the context.
+
+        Args:
+            x: features [B, C, *positions].
+
+        Returns:
+            [B, 1, *positions], non-negative; sums to 1 over all positions (all frames together) of a sample.
+            Uniform for average pooling.
+        """
+        self._check(x)
+        if self.conv_mask is None:
+            return torch.full_like(x[:, :1], 1 / x[0, 0].numel())
+        mask = self.conv_mask(x)  # [B, 1, *positions]
+        return mask.flatten(2).softmax(dim=2).view_as(mask)
+
+    def context(self, x: Tensor) -> Tensor:
+        """Attention-weighted mean of the features: [B, C, *positions] -> [B, C, 1, ...]."""
+        if self.conv_mask is None:
+            pooled = x.flatten(2).mean(dim=2, keepdim=True)  # [B, C, 1]
+        else:
+            weights = self.attention(x).flatten(2).transpose(1, 2)  # [B, N, 1]
+            pooled = x.flatten(2) @ weights.to(x.dtype)  # [B, C, 1]
+        return pooled.view(x.shape[0], x.shape[1], *(1,) * self.ndim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, *positions] -> same shape and dtype. The identity at initialisation if only 'channel_add' is used.
+
+        Raises:
+            ValueError: `x` has another rank or another number of channels.
+        """
+        self._check(x)
+        context = self.context(x)
+        out = x
+        if self.channel_mul_conv is not None:
+            out = out * torch.sigmoid(self.channel_mul_conv(context))
+        if self.channel_add_conv is not None:
+            out = out + self.channel_add_conv(context)
+        return out.to(x.dtype)
+
+    def _check(self, x: Tensor) -> None:
+        if x.ndim != self.ndim + 2 or x.shape[1] != self.in_channels:
+            axes = {1: "T", 2: "H, W", 3: "T, H, W"}[self.ndim]
+            raise ValueError(f"expected input [B, {self.in_channels}, {axes}], got shape {tuple(x.shape)}")
+
+    def extra_repr(self) -> str:
+        return f"{self.in_channels}, ratio={self.ratio}, {self.pooling_type}, {'+'.join(self.fusion_types)}"
+
+
+class ContextBlock1d(_ContextBlock):
+    """GC block for sequences [B, C, T]. Arguments: see `ContextBlock3d`."""
+
+    ndim, conv_type = 1, nn.Conv1d
+
+
+class ContextBlock2d(_ContextBlock):
+    """GC block for images [B, C, H, W]; keys and shapes of the published checkpoints. See `ContextBlock3d`."""
+
+    ndim, conv_type = 2, nn.Conv2d
+
+
+class ContextBlock3d(_ContextBlock):
+    """GC block for video features [B, C, T, H, W]; one context for all frames.
+
+    Args:
+        in_channels: C.
+        ratio: bottleneck width as a fraction of C (1/4 in the paper's video and best image models).
+        pooling_type: 'att' (softmax over all T*H*W positions) or 'avg'.
+        fusion_types: 'channel_add' (identity at start), 'channel_mul' (gates by sigmoid; halves its input at start)
+            or both (multiplied first, then added).
+
+    Raises:
+        ValueError: `ratio * in_channels < 1`, unknown or no mode.
+    """
+
+    ndim, conv_type = 3, nn.Conv3d

@@ -1,0 +1,180 @@
+"""Videos as items `(frames uint8 [V, 3, T, S, S], label, index)`.
+
+All views of a video are one item, because the video is the unit of evaluation; a file is opened once for an item.
+An item is a pure function of (seed, epoch, index), whatever the number of workers and ranks.
+
+Letters: V views (in time x in space), T frames, S side of the square view.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gcvideo.data.decode import DecoderName, VideoDecodeError, open_video
+from gcvideo.data.manifest import Video
+from gcvideo.data.sampling import ShortVideo, mix_seed, random_clip, uniform_clips
+from gcvideo.data.transforms import fixed_views, random_view
+
+log = logging.getLogger(__name__)
+
+Item = tuple[Tensor, int, int]
+
+
+class BrokenVideoError(RuntimeError):
+    """More videos can't be decoded than the settings allow; the message is one line and names them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSettings:
+    """What is taken of a video; see `VideoDataModule` for the meaning of each."""
+
+    clip_frames: int = 8
+    stride: int = 8
+    target_fps: float | None = None
+    short: ShortVideo = "loop"
+    size: int = 224
+    decoder: DecoderName = "decord"
+
+
+class _VideoDataset(Dataset[Item | None]):
+    def __init__(self, videos: Sequence[Video], clip: ClipSettings):
+        self.videos = videos
+        self.clip = clip
+        # One flag for each video, shared by all workers of this process: 1 where decoding failed.
+        self.broken = torch.zeros(len(videos), dtype=torch.uint8).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def broken_files(self) -> list[str]:
+        """Files that could not be decoded so far, on this rank."""
+        return [self.videos[index].file for index in self.broken.nonzero().flatten().tolist()]
+
+
+class TrainDataset(_VideoDataset):
+    """One random view of each video: V = 1.
+
+    A video that can't be decoded is replaced by another, drawn from the same (seed, epoch, index); each is logged, and
+    the item's index is that of the video taken.
+
+    Args:
+        videos: rows of the manifest.
+        clip: frames, stride, view size, decoder.
+        short_side: range of the short-side jitter, in pixels.
+        flip: mirror half of the clips.
+        seed: of the whole data order.
+        max_broken: share of the videos that may be broken, in [0, 1); beyond it the next broken one is an error
+            that lists them.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        clip: ClipSettings,
+        short_side: tuple[int, int],
+        flip: bool,
+        seed: int,
+        max_broken: float,
+    ):
+        super().__init__(videos, clip)
+        self.short_side, self.flip, self.seed, self.max_broken = short_side, flip, seed, max_broken
+
+    def __getitem__(self, key: tuple[int, int]) -> Item:
+        """The item of (epoch, index)."""
+        epoch, index = key
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
+        while True:
+            video = self.videos[index]
+            try:
+                return self._read(video, generator), video.label, index
+            except VideoDecodeError as error:
+                self._note(index, error)
+                index = int(torch.randint(len(self.videos), (), generator=generator))
+
+    def _read(self, video: Video, generator: torch.Generator) -> Tensor:
+        reader = open_video(video.file, self.clip.decoder)
+        c = self.clip
+        indices = random_clip(reader.num_frames, c.clip_frames, c.stride, generator, reader.fps, c.target_fps, c.short)
+        frames = reader.read(indices[0]).permute(0, 3, 1, 2)  # [T, 3, H, W]
+        view = random_view(frames, c.size, self.short_side, self.flip, generator)  # [T, 3, S, S]
+        return view.permute(1, 0, 2, 3).contiguous()[None]  # [1, 3, T, S, S]
+
+    def _note(self, index: int, error: VideoDecodeError) -> None:
+        if not self.broken[index]:
+            self.broken[index] = 1
+            log.warning("broken video replaced by another: %s", error)
+        files = self.broken_files()
+        if len(files) > self.max_broken * len(self.videos):
+            raise BrokenVideoError(
+                f"{len(files)} of {len(self.videos)} training videos can't be decoded, more than max_broken = "
+                f"{self.max_broken:g} allows; the last: {error}; all: {', '.join(files)}"
+            ) from None
+
+
+class EvalDataset(_VideoDataset):
+    """Fixed views of each video: V = temporal_views x spatial_views, the spatial views of a clip side by side.
+
+    Args:
+        videos: rows of the manifest.
+        clip: frames, stride, view size, decoder.
+        short_side: length in pixels that the short side is scaled to.
+        temporal_views: clips, spread evenly.
+        spatial_views: 1 (centre) or 3 squares.
+        skip_broken: give None for a video that can't be decoded instead of raising; it is flagged in `broken`.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        clip: ClipSettings,
+        short_side: int,
+        temporal_views: int,
+        spatial_views: int,
+        skip_broken: bool,
+    ):
+        super().__init__(videos, clip)
+        self.short_side, self.temporal_views, self.spatial_views = short_side, temporal_views, spatial_views
+        self.skip_broken = skip_broken
+
+    def __getitem__(self, index: int) -> Item | None:
+        """The item of a video; None if it is broken and to be skipped."""
+        video = self.videos[index]
+        try:
+            return self._read(video), video.label, index
+        except VideoDecodeError as error:
+            self.broken[index] = 1
+            if self.skip_broken:
+                log.warning("broken video skipped: %s", error)
+                return None
+            raise BrokenVideoError(
+                f"a video of the evaluation can't be decoded: {error} (skip_broken: true evaluates the others and "
+                f"reports how many)"
+            ) from None
+
+    def _read(self, video: Video) -> Tensor:
+        reader = open_video(video.file, self.clip.decoder)
+        c = self.clip
+        indices = uniform_clips(
+            reader.num_frames, c.clip_frames, c.stride, self.temporal_views, reader.fps, c.target_fps, c.short
+        )  # [temporal_views, T]
+        needed, inverse = torch.unique(indices, return_inverse=True)
+        frames = reader.read(needed).permute(0, 3, 1, 2)  # [n, 3, H, W]
+        views = fixed_views(frames, c.size, self.short_side, self.spatial_views)  # [spatial, n, 3, S, S]
+        views = views[:, inverse]  # [spatial, temporal, T, 3, S, S]
+        return views.permute(1, 0, 3, 2, 4, 5).flatten(0, 1).contiguous()  # [V, 3, T, S, S]
+
+
+def collate(items: Sequence[Item | None]) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Stack items to (frames [B, V, 3, T, S, S], labels [B], indices [B]); skipped ones are left out.
+
+    None if nothing is left.
+    """
+    kept = [item for item in items if item is not None]
+    if not kept:
+        return None
+    frames, labels, indices = zip(*kept, strict=True)
+    return torch.stack(frames), torch.tensor(labels), torch.tensor(indices)

@@ -1,0 +1,66 @@
+"""From decoded frames to square views, uint8 in and out.
+
+A box is cut out first and resized then; that is the same view as resizing the whole frame and cropping it, up to the
+rounding of the box to whole pixels and the filter at its border, at a fraction of the cost.
+
+Letters: T frames, H W of the decoded frames, S of the view.
+"""
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+SPATIAL_VIEWS = (1, 3)
+
+
+def random_view(
+    frames: Tensor, size: int, short_side: tuple[int, int], flip: bool, generator: torch.Generator
+) -> Tensor:
+    """Training view: short-side jitter, random crop, horizontal flip; the same for all frames.
+
+    The short side of the frames is scaled to a length drawn uniformly from `short_side` and a `size` x `size` square
+    is cropped at random ("Very Deep Convolutional Networks", arXiv:1409.1556, section 3.1; as the SlowFast recipes).
+
+    Args:
+        frames: uint8 [T, 3, H, W].
+        size: S; at most `short_side[0]`.
+        short_side: smallest and largest length, in pixels of the scaled frame.
+        flip: mirror half of the clips.
+
+    Returns:
+        uint8 [T, 3, S, S].
+    """
+    height, width = frames.shape[-2:]
+    side = int(torch.randint(short_side[0], short_side[1] + 1, (), generator=generator))
+    box = max(round(size * min(height, width) / side), 1)
+    top = int(torch.randint(height - box + 1, (), generator=generator))
+    left = int(torch.randint(width - box + 1, (), generator=generator))
+    mirrored = flip and bool(torch.randint(2, (), generator=generator))
+    view = F.resized_crop(frames, top, left, box, box, [size, size], antialias=True)
+    return view.flip(-1) if mirrored else view
+
+
+def fixed_views(frames: Tensor, size: int, short_side: int, spatial_views: int) -> Tensor:
+    """Evaluation views: the centre square, or three squares along the long side (first, centre, last).
+
+    Args:
+        frames: uint8 [T, 3, H, W].
+        size: S; at most `short_side`.
+        short_side: length that the short side is scaled to.
+        spatial_views: 1 or 3.
+
+    Returns:
+        uint8 [spatial_views, T, 3, S, S].
+    """
+    height, width = frames.shape[-2:]
+    box = max(round(size * min(height, width) / short_side), 1)
+    centre = ((height - box) // 2, (width - box) // 2)
+    if spatial_views == 1:
+        corners = [centre]
+    elif spatial_views == 3:
+        last = width - box if width >= height else height - box
+        corners = [(centre[0], x) if width >= height else (x, centre[1]) for x in (0, last // 2, last)]
+    else:
+        raise ValueError(f"spatial_views must be one of {SPATIAL_VIEWS}, got {spatial_views}")
+    views = [F.resized_crop(frames, top, left, box, box, [size, size], antialias=True) for top, left in corners]
+    return torch.stack(views)

@@ -1,0 +1,224 @@
+"""Puts blocks into any `nn.Module`, by module name, without renaming a parameter of the host.
+
+A block is attached to the module whose output it refines: it becomes that module's child `context` and a forward
+hook applies it. All existing names stay, so checkpoints of the host load before and after; deepcopy, pickle, DDP,
+`torch.compile` and `torch.export` keep working because the hook is a plain function that finds the block through the
+module it is called with.
+"""
+
+import copy
+import fnmatch
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+CHILD = "context"
+"""Name of the child that holds an inserted block."""
+
+Position = Literal["after_block", "after_1x1", "after_add"]
+
+# Residual blocks by the names of their children: (last layer before the addition, activation behind it). The activation
+# is None where the host applies one module several times, so that its input is not only the sum.
+_RESIDUAL_BLOCKS: tuple[tuple[str, str | None], ...] = (
+    ("branch2.norm_c", "activation"),  # pytorchvideo ResBlock
+    ("bn3", "act3"),  # timm Bottleneck
+    ("conv3", "relu"),  # torchvision.models.video Bottleneck
+    ("bn3", None),  # torchvision Bottleneck: one ReLU three times
+    ("bn2", "act2"),  # timm BasicBlock
+    ("bn2", None),  # torchvision BasicBlock
+    ("conv2", "relu"),  # torchvision.models.video BasicBlock
+)
+
+
+def insert(
+    model: nn.Module,
+    blocks: Mapping[str, nn.Module | Callable[[int], nn.Module]],
+    position: Position = "after_block",
+    example: Tensor | None = None,
+) -> dict[str, nn.Module]:
+    """Insert blocks into `model`, in place. Either all are inserted or, on an error, none.
+
+    Args:
+        model: any network, already built (and, if wished, loaded).
+        blocks: module name or glob -> block. `*` in a glob stands for one part of a dotted name: "layer3.*" matches
+            the blocks of layer3 and not their layers. A block is a callable that takes the number of channels, such
+            as `ContextBlock3d` or `functools.partial(ContextBlock3d, ratio=1/16)`, called once for each match, or a
+            ready module where just one module matches.
+        position: "after_block" refines the output of the named module, whatever it is. For a named residual block of
+            pytorchvideo, torchvision or timm, "after_1x1" refines the residual branch before the addition (GCNet's
+            default), and "after_add" the sum before the ReLU.
+        example: input of the model, for a dry run that finds the channels of modules that do not tell them
+            (convolutions, batch norms and the residual blocks above tell them). The dry run is in eval mode, without
+            gradients, and changes nothing.
+
+    Returns:
+        Name of the module refined -> its block, in the order of the model.
+
+    Raises:
+        ValueError: a name matches nothing; a module has a block already or is matched twice; a ready module for
+            several matches; the position is unknown or not to be had in this host; the channels can't be told; the
+            output of the module is not one tensor, or not one that the block accepts and keeps the shape of.
+
+    Example:
+        >>> from torchvision.models.video import r3d_18
+        >>> from gcvideo import ContextBlock3d, insert
+        >>> model = r3d_18()
+        >>> list(insert(model, {"layer3.*": ContextBlock3d, "layer4.1": ContextBlock3d}, position="after_1x1"))
+        ['layer3.0.conv2', 'layer3.1.conv2', 'layer4.1.conv2']
+    """
+    modules = dict(model.named_modules())
+    targets: dict[str, tuple[nn.Module | Callable[[int], nn.Module], bool]] = {}
+    for pattern, block in blocks.items():
+        matches = _match(pattern, modules)
+        if isinstance(block, nn.Module) and len(matches) > 1:
+            raise ValueError(
+                f"{pattern!r} matches {len(matches)} modules: pass a callable that makes a block from the number of "
+                f"channels, got one ready {type(block).__name__}"
+            )
+        for name in matches:
+            target, before = _resolve(name, modules, position)
+            if target in targets:
+                raise ValueError(f"{pattern!r} matches {target!r}, which another name of this call matches too")
+            if hasattr(modules[target], CHILD):
+                raise ValueError(f"{target!r} already has a child {CHILD!r}: it can't be given a second block")
+            targets[target] = (block, before)
+    channels = {name: _told_channels(name, modules) for name in targets}
+    seen = {}
+    if example is not None and None in channels.values():
+        seen = _dry_run(model, {modules[n]: n for n, c in channels.items() if c is None}, example)
+    ready: dict[str, nn.Module] = {}
+    for name in sorted(targets, key=list(modules).index):
+        ready[name] = _make(name, targets[name][0], channels[name], seen, example is not None)
+    for name, block in ready.items():
+        host = modules[name]
+        block.to(next((p.device for p in host.parameters()), next((p.device for p in model.parameters()), None)))
+        block.train(host.training)
+        host.add_module(CHILD, block)
+        if targets[name][1]:
+            host.register_forward_pre_hook(_refine_input)
+        else:
+            host.register_forward_hook(_refine_output)
+    return ready
+
+
+def inserted_blocks(model: nn.Module) -> dict[str, nn.Module]:
+    """Blocks that `insert` put into `model`: name of the module refined -> block, in the order of the model."""
+    hooked = {
+        name: module
+        for name, module in model.named_modules()
+        if {_refine_output, _refine_input} & {*module._forward_hooks.values(), *module._forward_pre_hooks.values()}
+    }
+    return {name: module.get_submodule(CHILD) for name, module in hooked.items()}
+
+
+def _refine_output(module: nn.Module, args: Any, output: Any) -> Tensor:
+    return module.get_submodule(CHILD)(output)
+
+
+def _refine_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (module.get_submodule(CHILD)(args[0]), *args[1:])
+
+
+def _match(pattern: str, modules: Mapping[str, nn.Module]) -> list[str]:
+    parts = pattern.split(".")
+
+    def fits(name: str) -> bool:
+        own = name.split(".")
+        return len(own) == len(parts) and all(map(fnmatch.fnmatchcase, own, parts))
+
+    matches = [name for name in modules if name and fits(name)]
+    if not matches:
+        import difflib
+
+        near = difflib.get_close_matches(pattern, list(modules), n=3)
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise ValueError(f"{pattern!r} matches no module of {type(modules['']).__name__}{hint}")
+    return matches
+
+
+def _resolve(name: str, modules: Mapping[str, nn.Module], position: str) -> tuple[str, bool]:
+    """Name of the module to attach to, and whether its input (not its output) is to be refined."""
+    if position not in ("after_block", "after_1x1", "after_add"):
+        raise ValueError(f"position must be 'after_block', 'after_1x1' or 'after_add', got {position!r}")
+    if position == "after_block":
+        return name, False
+    for last, activation in _RESIDUAL_BLOCKS:
+        if f"{name}.{last}" in modules and (activation is None or f"{name}.{activation}" in modules):
+            if position == "after_1x1":
+                return f"{name}.{last}", False
+            if activation is None:
+                raise ValueError(
+                    f"position 'after_add' is not to be had at {name!r}: {type(modules[name]).__name__} applies one "
+                    f"ReLU at several places; use 'after_1x1' or 'after_block'"
+                )
+            return f"{name}.{activation}", True
+    raise ValueError(
+        f"position {position!r} needs a residual block of pytorchvideo, torchvision or timm, "
+        f"got {type(modules[name]).__name__} at {name!r}; name the module itself and use 'after_block'"
+    )
+
+
+def _told_channels(name: str, modules: Mapping[str, nn.Module]) -> int | None:
+    """Channels of the output if the type of the module settles them, else None."""
+    module = modules[name]
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return module.out_channels
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return module.num_features
+    if isinstance(module, nn.Sequential) and len(module):
+        return _told_channels(f"{name}.{next(reversed(module._modules))}", modules)
+    if isinstance(module, nn.ReLU):
+        parent = name.rpartition(".")[0]
+        return _told_channels(parent, modules) if parent else None
+    for last, _ in _RESIDUAL_BLOCKS:
+        if f"{name}.{last}" in modules:
+            return _told_channels(f"{name}.{last}", modules)
+    return None
+
+
+def _dry_run(model: nn.Module, names: Mapping[nn.Module, str], example: Tensor) -> dict[str, Any]:
+    """Outputs of the named modules for `example`, found on a copy so that the model stays as it is."""
+    twin = copy.deepcopy(model).eval()
+    outputs: dict[str, Any] = {}
+    for name in names.values():
+
+        def keep(module: nn.Module, args: Any, output: Any, name: str = name) -> None:
+            outputs[name] = output
+
+        twin.get_submodule(name).register_forward_hook(keep)
+    with torch.no_grad():
+        twin(example)
+    return outputs
+
+
+def _make(
+    name: str,
+    block: nn.Module | Callable[[int], nn.Module],
+    channels: int | None,
+    seen: Mapping[str, Any],
+    dry_run: bool,
+) -> nn.Module:
+    if channels is None:
+        if isinstance(block, nn.Module) and not dry_run:
+            return block
+        if not dry_run:
+            raise ValueError(f"the channels of {name!r} can't be told from the module: pass example=<model input>")
+        if name not in seen:
+            raise ValueError(f"{name!r} is not called in the forward pass of the example")
+        output = seen[name]
+        if not isinstance(output, Tensor) or output.ndim < 3:
+            got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+            raise ValueError(f"the output of {name!r} must be one feature tensor [B, C, ...], got {got}")
+        channels = output.shape[1]
+    made = block if isinstance(block, nn.Module) else block(channels)
+    if name in seen:
+        try:
+            with torch.no_grad():
+                refined = copy.deepcopy(made).to(seen[name].device).eval()(seen[name])
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"the block does not accept the output of {name!r}: {error}") from error
+        if refined.shape != seen[name].shape:
+            raise ValueError(f"the block at {name!r} changes the shape {tuple(seen[name].shape)} to {tuple(refined.shape)}")
+    return made

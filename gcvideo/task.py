@@ -1,0 +1,178 @@
+"""The training task: steps and optimiser wiring.
+
+Letters: B videos, V views, T frames, S side, K classes.
+"""
+
+import logging
+import math
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gcvideo import optim
+from gcvideo.insertion import Position
+from gcvideo.metrics import VideoScores, accuracies, average_views
+from gcvideo.models import ContextName, ModelName, create_model
+
+log = logging.getLogger(__name__)
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+class VideoTask(pl.LightningModule):
+    """Classification of videos.
+
+    Args:
+        class_names: index -> name; they travel in the checkpoint. On the command line they come from the manifest.
+        model: name of the network.
+        context: which blocks it has.
+        ratio: bottleneck of the blocks, as a fraction of the channels.
+        position: where in a residual block they are.
+        pooling_type: "att" or "avg".
+        fusion_types: of "channel_add", "channel_mul".
+        dropout: before the classifier.
+        optimizer: "sgd" (Nesterov momentum) or "adamw".
+        lr: peak learning rate at a batch of `lr_batch` clips.
+        lr_batch: batch that `lr` is meant for: the rate is scaled linearly to the effective batch (clips for each
+            device x devices x accumulated batches). null: `lr` is taken as it is.
+        momentum: of SGD; beta_1 of AdamW.
+        weight_decay: not applied to biases and normalisation layers.
+        schedule: "cosine" or "multistep".
+        warmup_epochs: linear warm-up, may be a fraction.
+        warmup_start: first learning rate, as a multiple of the peak.
+        milestones: epochs at which "multistep" multiplies the rate by `gamma`.
+        gamma: see `milestones`.
+        label_smoothing: of the training loss; papers use 0.
+        mean, std: of the pixels in [0, 1], the same for all channels (PySlowFast's 0.45 and 0.225).
+        channels_last: run in channels-last memory, faster on CPUs and with mixed precision on GPUs.
+        compile: run the network through `torch.compile`.
+    """
+
+    def __init__(
+        self,
+        class_names: list[str] | None = None,
+        model: ModelName = "slowonly_r50",
+        context: ContextName = "none",
+        ratio: float = 1 / 4,
+        position: Position = "after_1x1",
+        pooling_type: Literal["att", "avg"] = "att",
+        fusion_types: tuple[Literal["channel_add", "channel_mul"], ...] = ("channel_add",),
+        dropout: float = 0.5,
+        optimizer: optim.OptimizerName = "sgd",
+        lr: float = 0.1,
+        lr_batch: int | None = 64,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-4,
+        schedule: optim.ScheduleName = "cosine",
+        warmup_epochs: float = 0.0,
+        warmup_start: float = 0.1,
+        milestones: tuple[float, ...] = (),
+        gamma: float = 0.1,
+        label_smoothing: float = 0.0,
+        mean: float = 0.45,
+        std: float = 0.225,
+        channels_last: bool = True,
+        compile: bool = False,
+    ):
+        super().__init__()
+        if not class_names:
+            raise ValueError("class_names must name at least one class")
+        self.save_hyperparameters()
+        self.class_names = list(class_names)
+        num_classes = len(class_names)
+        self.net = create_model(
+            model, context, num_classes, dropout, ratio, position, pooling_type=pooling_type, fusion_types=fusion_types
+        )
+        if channels_last:
+            self.net = self.net.to(memory_format=torch.channels_last_3d)
+        if compile:
+            self.net.compile()  # in place: state-dict keys stay as they are
+        self.train_top1 = accuracies(num_classes, "train/clip_")
+        self.clip_accuracy = accuracies(num_classes, "clip_")
+        self.video_accuracy = accuracies(num_classes, "video_")
+        self.scores = VideoScores()
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """uint8 frames [B, V, 3, T, S, S] -> logits [B, V, K]."""
+        clips = frames.flatten(0, 1)  # [B*V, 3, T, S, S]
+        clips = (clips.to(self.dtype) / 255 - self.hparams["mean"]) / self.hparams["std"]
+        if self.hparams["channels_last"]:
+            clips = clips.contiguous(memory_format=torch.channels_last_3d)
+        return self.net(clips).unflatten(0, frames.shape[:2])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        frames, labels, _ = batch
+        logits = self(frames).flatten(0, 1)  # [B, K]: one view each
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.hparams["label_smoothing"])
+        if not torch.isfinite(loss):
+            raise RuntimeError(f"the training loss is {loss.item()} at step {self.global_step}; lower model.lr")
+        self.train_top1.update(logits, labels)
+        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(labels))
+        self.log_dict(self.train_top1, prog_bar=False, on_step=False, on_epoch=True)
+        top1 = (logits.argmax(dim=1) == labels).float().mean()
+        self.log("top1", top1, prog_bar=True, logger=False, batch_size=len(labels))
+        return loss
+
+    def validation_step(self, batch: Batch | None, batch_idx: int) -> None:
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: Batch | None, batch_idx: int) -> None:
+        logits = self._evaluate(batch, "test")
+        if batch is not None and logits is not None:
+            self.scores.update(batch[2], batch[1], logits)
+
+    def predict_step(self, batch: Batch | None, batch_idx: int) -> tuple[Tensor, Tensor] | None:
+        """(indices [B], scores [B, K]), each row of scores sums to 1."""
+        return None if batch is None else (batch[2], average_views(self(batch[0])))
+
+    def _evaluate(self, batch: Batch | None, stage: str) -> Tensor | None:
+        """Count clips and videos; logits [B, V, K], or None if every video of the batch was skipped."""
+        if batch is None:
+            return None
+        frames, labels, _ = batch
+        logits = self(frames)
+        self.clip_accuracy.update(logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1]))
+        self.video_accuracy.update(average_views(logits), labels)
+        if stage == "val":
+            loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1]))
+            self.log("val/loss", loss, on_epoch=True, batch_size=len(labels), sync_dist=True)
+        for metrics in (self.clip_accuracy, self.video_accuracy):
+            self.log_dict({f"{stage}/{name}": metric for name, metric in metrics.items()}, prog_bar=stage == "val")
+        return logits
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        h = self.hparams
+        return optim.build_optimizer(h["optimizer"], self.net, self._peak_lr(), h["weight_decay"], h["momentum"])
+
+    def _peak_lr(self) -> float:
+        """Learning rate for the effective batch."""
+        per_device = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
+        batch = per_device * self.trainer.world_size * self.trainer.accumulate_grad_batches
+        lr = optim.scaled_lr(self.hparams["lr"], batch, self.hparams["lr_batch"])
+        log.info("effective batch %d, peak learning rate %g", batch, lr)
+        return lr
+
+    def on_train_start(self) -> None:
+        """Settings of this run win over those that a resumed optimiser state brought along."""
+        fresh = optim.parameter_groups(self.net, self.hparams["weight_decay"])
+        self._peak = self._peak_lr()
+        for group, settings in zip(self.trainer.optimizers[0].param_groups, fresh, strict=True):
+            group["weight_decay"] = settings["weight_decay"]
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set the learning rate; a pure function of the step, so that a resumed run follows the present settings."""
+        h, trainer = self.hparams, self.trainer
+        per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
+        total = min(per_epoch * epochs, trainer.max_steps if trainer.max_steps > 0 else math.inf)
+        milestones = [round(epoch * per_epoch) for epoch in h["milestones"]]
+        warmup = round(h["warmup_epochs"] * per_epoch)
+        factor = optim.lr_factor(
+            self.global_step, int(total), h["schedule"], warmup, h["warmup_start"], milestones, h["gamma"]
+        )
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = self._peak * factor
+        self.log("lr", self._peak * factor)
