@@ -2,11 +2,18 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
+
+from gcvideo.data.datamodule import VideoDataModule
+from gcvideo.task import VideoTask
+
+
+def _data(trainer: pl.Trainer) -> VideoDataModule:
+    return trainer.datamodule  # type: ignore[attr-defined]
 
 
 class Throughput(Callback):
@@ -22,7 +29,9 @@ class Throughput(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._end = None
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         self._start = time.perf_counter()
 
     def on_train_batch_end(
@@ -44,9 +53,9 @@ class BrokenVideos(Callback):
     """Counts and names the videos that could not be decoded, at the end of each pass."""
 
     def _tell(self, trainer: pl.Trainer, stage: str) -> None:
-        dataset = trainer.datamodule.datasets.get(stage)  # type: ignore[attr-defined]
+        dataset = _data(trainer).datasets.get(stage)
         files = dataset.broken_files() if dataset is not None else []
-        if files:
+        if dataset is not None and files:
             rank_zero_warn(f"{len(files)} of {len(dataset)} videos ({stage}) can't be decoded: {', '.join(files[:5])}")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -67,12 +76,11 @@ class TestReport(Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         from gcvideo.report import write_report
 
-        scores = pl_module.scores.compute()  # on every rank: it gathers
-        pl_module.scores.reset()
+        task = cast(VideoTask, pl_module)
+        scores = task.scores.compute()  # on every rank: it gathers
+        task.scores.reset()
         if trainer.is_global_zero:
-            report = write_report(
-                self.run_dir, pl_module, trainer.datamodule, scores, self.config, self.checkpoint  # type: ignore[attr-defined]
-            )
+            report = write_report(self.run_dir, task, _data(trainer), scores, self.config, self.checkpoint)
             rank_zero_info(f"report: {report}")
 
 
@@ -93,8 +101,8 @@ class PrintPredictions(Callback):
     ) -> None:
         if outputs is None:
             return
-        names = pl_module.class_names
-        videos = trainer.datamodule.datasets["predict"].videos  # type: ignore[attr-defined]
+        names = cast(VideoTask, pl_module).class_names
+        videos = _data(trainer).datasets["predict"].videos
         for index, scores in zip(outputs[0].tolist(), outputs[1], strict=True):
             best = scores.topk(min(self.top, len(names)))
             labels = ", ".join(

@@ -24,10 +24,10 @@ Position = Literal["after_block", "after_1x1", "after_add"]
 _RESIDUAL_BLOCKS: tuple[tuple[str, str | None], ...] = (
     ("branch2.norm_c", "activation"),  # pytorchvideo ResBlock
     ("bn3", "act3"),  # timm Bottleneck
-    ("conv3", "relu"),  # torchvision.models.video Bottleneck
     ("bn3", None),  # torchvision Bottleneck: one ReLU three times
     ("bn2", "act2"),  # timm BasicBlock
-    ("bn2", None),  # torchvision BasicBlock
+    ("bn2", None),  # torchvision BasicBlock: one ReLU twice
+    ("conv3", "relu"),  # torchvision.models.video Bottleneck
     ("conv2", "relu"),  # torchvision.models.video BasicBlock
 )
 
@@ -220,5 +220,7 @@ def _make(
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"the block does not accept the output of {name!r}: {error}") from error
         if refined.shape != seen[name].shape:
-            raise ValueError(f"the block at {name!r} changes the shape {tuple(seen[name].shape)} to {tuple(refined.shape)}")
+            raise ValueError(
+                f"the block at {name!r} changes the shape {tuple(seen[name].shape)} to {tuple(refined.shape)}"
+            )
     return made

@@ -5,7 +5,7 @@ Letters: B videos, V views, T frames, S side, K classes.
 
 import logging
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import pytorch_lightning as pl
 import torch
@@ -97,11 +97,12 @@ class VideoTask(pl.LightningModule):
 
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 frames [B, V, 3, T, S, S] -> logits [B, V, K]."""
-        clips = frames.flatten(0, 1)  # [B*V, 3, T, S, S]
-        clips = (clips.to(self.dtype) / 255 - self.hparams["mean"]) / self.hparams["std"]
-        if self.hparams["channels_last"]:
-            clips = clips.contiguous(memory_format=torch.channels_last_3d)
-        return self.net(clips).unflatten(0, frames.shape[:2])
+        return self.net(self.normalise(frames.flatten(0, 1))).unflatten(0, frames.shape[:2])
+
+    def normalise(self, clips: Tensor) -> Tensor:
+        """uint8 [B, 3, T, S, S] -> what the network takes, on its device."""
+        clips = (clips.to(self.device) / 255 - self.hparams["mean"]) / self.hparams["std"]
+        return clips.contiguous(memory_format=torch.channels_last_3d) if self.hparams["channels_last"] else clips
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         frames, labels, _ = batch

@@ -89,7 +89,7 @@ class GcvideoCLI(LightningCLI):
         """Not Lightning's: that lets the checkpoint silently win over the command line."""
 
     def before_instantiate_classes(self) -> None:
-        config = self.config[self.subcommand]
+        config = self.config[self._verb]
         self.run_dir = Path(config.runs_dir) / config.name
         config.ckpt_path = self._checkpoint(config.ckpt_path)
         if self.subcommand != "fit":
@@ -97,8 +97,12 @@ class GcvideoCLI(LightningCLI):
         if config.model.class_names is None:
             config.model.class_names = config.data.class_names or read_class_names(config.data.manifest or "")
         config.data.class_names = list(config.model.class_names)
-        if "seed" not in (self.given[self.subcommand].get("data") or {}):
+        if "seed" not in (self.given[self._verb].get("data") or {}):
             config.data.seed = config.seed_everything
+
+    @property
+    def _verb(self) -> str:
+        return str(self.subcommand)
 
     def _checkpoint(self, wanted: str | None) -> str | None:
         """Path of the checkpoint to start from."""
@@ -112,13 +116,15 @@ class GcvideoCLI(LightningCLI):
         wanted = wanted or "best"
         path = folder / f"{wanted}.ckpt" if wanted in ("last", "best") else Path(wanted)
         if not path.is_file():
-            raise RunError(f"no checkpoint {path}: give --ckpt_path <file>, or the --name of a run that has been fitted")
+            raise RunError(
+                f"no checkpoint {path}: give --ckpt_path <file>, or the --name of a run that has been fitted"
+            )
         return str(path)
 
     def _adopt_settings(self, config: Any) -> None:
         """Take from the checkpoint what the user did not say."""
         checkpoint = torch.load(config.ckpt_path, map_location="cpu", weights_only=True, mmap=True)
-        given = self.given.get(self.subcommand)
+        given = self.given[self._verb]
         for group, key in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
             said = given.get(group) or {}
             for name, value in checkpoint.get(key, {}).items():
@@ -132,7 +138,7 @@ class GcvideoCLI(LightningCLI):
             raise RunError(str(error)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        config = self.config[self.subcommand]
+        config = self.config[self._verb]
         trainer = self._get(self.config_init, "trainer")
         callbacks = [*(trainer.get("callbacks") or []), BrokenVideos()]
         if trainer.get("enable_progress_bar") is not False:
@@ -162,7 +168,10 @@ class GcvideoCLI(LightningCLI):
 
     def _loggers(self) -> list[Any]:
         # A CSVLogger deletes the file that it finds: each session writes its own version.
-        return [TensorBoardLogger(self.run_dir, name="tensorboard", version=""), CSVLogger(self.run_dir, name="metrics")]
+        return [
+            TensorBoardLogger(self.run_dir, name="tensorboard", version=""),
+            CSVLogger(self.run_dir, name="metrics"),
+        ]
 
 
 class _ProgressBar(TQDMProgressBar):

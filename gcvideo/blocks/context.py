@@ -18,6 +18,7 @@ Letters: B batch, C channels, P bottleneck channels, N positions (T*H*W in 3D).
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +50,7 @@ class _ContextBlock(nn.Module):
     """Shared by all ranks; `ndim` counts the position axes."""
 
     ndim: int
-    conv_type: type[nn.Module]
+    conv_type: type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]
 
     def __init__(
         self,
@@ -91,13 +92,14 @@ class _ContextBlock(nn.Module):
         """Official initialisation: Kaiming-normal (fan in, ReLU gain) mask, zero last layer of each transform."""
         if self.conv_mask is not None:
             nn.init.kaiming_normal_(self.conv_mask.weight, mode="fan_in", nonlinearity="relu")
-            nn.init.zeros_(self.conv_mask.bias)
+            nn.init.zeros_(cast(Tensor, self.conv_mask.bias))
         for transform in (self.channel_add_conv, self.channel_mul_conv):
             if transform is not None:
-                transform[0].reset_parameters()
-                transform[1].reset_parameters()
-                nn.init.zeros_(transform[3].weight)
-                nn.init.zeros_(transform[3].bias)
+                first, norm, _, last = transform
+                cast(nn.Conv3d, first).reset_parameters()
+                cast(nn.LayerNorm, norm).reset_parameters()
+                nn.init.zeros_(cast(nn.Conv3d, last).weight)
+                nn.init.zeros_(cast(Tensor, last.bias))
 
     def attention(self, x: Tensor) -> Tensor:
         """Weight of every position in the context.

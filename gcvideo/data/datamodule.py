@@ -82,12 +82,15 @@ class VideoDataModule(pl.LightningDataModule):
         self.eval_short_side = eval_short_side or short_side_min
         if not 1 <= size <= short_side_min <= short_side_max:
             raise ValueError(
-                f"expected 1 <= size <= short_side_min <= short_side_max, got {size}, {short_side_min}, {short_side_max}"
+                f"expected 1 <= size <= short_side_min <= short_side_max, "
+                f"got {size}, {short_side_min}, {short_side_max}"
             )
         if self.eval_size > self.eval_short_side:
             raise ValueError(f"eval_size {self.eval_size} is larger than eval_short_side {self.eval_short_side}")
         if min(batch_size, eval_batch_size, temporal_views) < 1 or num_workers < 0:
-            raise ValueError("batch_size, eval_batch_size and temporal_views must be at least 1, num_workers at least 0")
+            raise ValueError(
+                "batch_size, eval_batch_size and temporal_views must be at least 1, num_workers at least 0"
+            )
         if not 0 <= max_broken < 1:
             raise ValueError(f"max_broken must be in [0, 1), got {max_broken}")
         self.manifest, self.root = manifest, root

@@ -4,8 +4,7 @@ Every decoder turns every failure into one `VideoDecodeError` with the path and 
 
 decord 0.6 is guarded where it is known to fail: containers other than MP4/MOV, Matroska/WebM and AVI are refused by
 their first bytes (it hangs for ever on MPEG-TS), FIFOs and folders too; it is run with one thread and `fault_tol=1`
-(else it repeats the last good frame in place of a damaged one); widths of 16, 24, 48 and 72, which it returns broken,
-are refused; the reader is released at once after a read, because it goes on decoding in the background.
+(else it repeats the last good frame in place of a damaged one); the reader is released at once after a read, because it goes on decoding in the background.
 Known and not seen here: it ignores edit lists (`ffmpeg -ss ... -c copy`) and errs on open-GOP files.
 """
 
@@ -13,11 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 DecoderName = Literal["decord"]
-
-_DECORD_BROKEN_WIDTHS = (16, 24, 48, 72)
 
 
 class VideoDecodeError(Exception):
@@ -42,8 +39,8 @@ class Reader(Protocol):
     num_frames: int
     fps: float
 
-    def read(self, indices: LongTensor) -> Tensor:
-        """Frames at `indices` [N], each in [0, num_frames), in any order and repeated at will: uint8 [N, H, W, 3].
+    def read(self, indices: Tensor) -> Tensor:
+        """Frames at int64 `indices` [N], in any order and repeated at will, as uint8 [N, H, W, 3].
 
         Raises:
             VideoDecodeError: a frame can't be decoded.
@@ -95,7 +92,7 @@ class DecordReader:
         if self.num_frames < 1:
             raise VideoDecodeError(path, "no frames")
 
-    def read(self, indices: LongTensor) -> Tensor:
+    def read(self, indices: Tensor) -> Tensor:
         """See `Reader.read`."""
         unique, inverse = torch.unique(indices, return_inverse=True)
         if not 0 <= int(unique[0]) <= int(unique[-1]) < self.num_frames:
@@ -108,10 +105,6 @@ class DecordReader:
             raise VideoDecodeError(self._path, _reason(error)) from None
         finally:
             del self._reader
-        if frames.shape[2] in _DECORD_BROKEN_WIDTHS:
-            raise VideoDecodeError(
-                self._path, f"decord returns broken frames at width {frames.shape[2]}; re-encode to another width"
-            )
         return frames[inverse]
 
 
@@ -121,6 +114,7 @@ def _reason(error: Exception) -> str:
     for known, reason in (
         ("cannot find video stream", "no video stream in the file"),
         ("st_nb", "no video stream in the file"),
+        ("from_size == to_size", "decord can't read this width (it fails at 16, 24, 48 and 72); re-encode to another"),
         ("Error reading", "can't be opened: truncated, or not a video"),
     ):
         if known in text:

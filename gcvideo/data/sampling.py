@@ -10,7 +10,7 @@ Letters: V views in time, T frames of a clip.
 from typing import Literal
 
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 ShortVideo = Literal["loop", "hold"]
 
@@ -23,8 +23,8 @@ def random_clip(
     fps: float | None = None,
     target_fps: float | None = None,
     short: ShortVideo = "loop",
-) -> LongTensor:
-    """One clip at a uniformly random start: indices [1, T] in [0, num_frames), ascending unless looped.
+) -> Tensor:
+    """One clip at a uniformly random start: int64 indices [1, T] in [0, num_frames), ascending unless looped.
 
     Args:
         num_frames: frames in the video, at least 1.
@@ -46,8 +46,8 @@ def uniform_clips(
     fps: float | None = None,
     target_fps: float | None = None,
     short: ShortVideo = "loop",
-) -> LongTensor:
-    """`views` clips spread evenly, the first at the start and the last at the end: indices [V, T].
+) -> Tensor:
+    """`views` clips spread evenly, the first at the start and the last at the end: int64 indices [V, T].
 
     One view is the centre clip. Other arguments as in `random_clip`.
     """
@@ -89,8 +89,7 @@ def _offsets(
     return offsets, max(num_frames - 1 - int(offsets[-1]), 0)
 
 
-def _inside(indices: Tensor, num_frames: int, short: ShortVideo) -> LongTensor:
+def _inside(indices: Tensor, num_frames: int, short: ShortVideo) -> Tensor:
     if short not in ("loop", "hold"):
         raise ValueError(f"short must be 'loop' or 'hold', got {short!r}")
-    inside = indices % num_frames if short == "loop" else indices.clamp(max=num_frames - 1)
-    return inside  # type: ignore[return-value]
+    return indices % num_frames if short == "loop" else indices.clamp(max=num_frames - 1)

@@ -32,18 +32,19 @@ GAITS = ("walk", "run", "hop")
 RELATIONS = ("same", "opposite")
 CLASS_NAMES = tuple(f"{gait}_{relation}" for gait in GAITS for relation in RELATIONS)
 
-SPEED = {"walk": 1 / 40, "run": 1 / 16, "hop": 1 / 40}  # picture widths a frame
+SPEED = {"walk": 1 / 18, "run": 1 / 10, "hop": 1 / 18}  # picture widths a frame
 HOP_HEIGHT, HOP_PERIOD_FRAMES = 1 / 28, 8  # amplitude in picture heights
 LANES = (0.16, 0.84)  # height of the lanes, in picture heights
 LANE_JITTER = 0.015  # either way, in picture heights
-RADIUS = (0.085, 0.1)  # of an object, in picture widths
+RADIUS = (0.085, 0.1)  # half the height of an object, in picture heights
 
 
 @dataclass(frozen=True)
 class Actor:
     """One object: how it looks and where it is."""
 
-    radius: float
+    radius: float  # half its height, pixels
+    aspect: float  # width / height
     squareness: float  # exponent of the superellipse: 2 disc, 6 nearly a square
     colours: NDArray[np.float64]  # [2, 3] of its stripes, 0..255
     stripe_angle: float
@@ -53,13 +54,15 @@ class Actor:
 
 def _actor(rng: np.random.Generator, lane: float, direction: int, gait: str, num_frames: int, size: int) -> Actor:
     frame = np.arange(num_frames)
+    colour = rng.uniform(170, 255, 3)
     x = rng.uniform(0, size) + direction * SPEED[gait] * size * frame
     phase = rng.uniform(0, 2 * np.pi) + (2 * np.pi / HOP_PERIOD_FRAMES * frame if gait == "hop" else 0 * frame)
     y = size * (lane + rng.uniform(-LANE_JITTER, LANE_JITTER) + HOP_HEIGHT * np.sin(phase))
     return Actor(
         radius=size * rng.uniform(*RADIUS),
+        aspect=rng.uniform(1.4, 1.8),
         squareness=rng.uniform(2, 6),
-        colours=rng.uniform(140, 255, (2, 3)),
+        colours=np.stack([colour, colour * rng.uniform(0.6, 0.85)]),
         stripe_angle=rng.uniform(0, np.pi),
         stripe_period=size * rng.uniform(0.06, 0.12),
         positions=np.stack([x, y], axis=1),
@@ -71,9 +74,9 @@ def _background(rng: np.random.Generator, num_frames: int, size: int) -> NDArray
     spectrum = np.fft.rfft2(rng.standard_normal((3, size, size)))
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
     texture = np.fft.irfft2(spectrum * np.exp(-((fx**2 + fy**2) * size * 1.2)), s=(size, size))
-    texture = texture / texture.std() * rng.uniform(5, 15) + rng.uniform(30, 110, (3, 1, 1))
+    texture = texture / texture.std() * rng.uniform(5, 12) + rng.uniform(50, 80, (3, 1, 1))
     texture = texture.transpose(1, 2, 0).astype(np.float32)
-    velocity = rng.uniform(-0.02, 0.02, 2) * size
+    velocity = rng.uniform(-0.01, 0.01, 2) * size
     shifts = np.rint(np.arange(num_frames)[:, None] * velocity).astype(int)
     return np.stack([np.roll(texture, tuple(shift), axis=(0, 1)) for shift in shifts])
 
@@ -86,7 +89,7 @@ def _paint(frames: NDArray[np.float32], actor: Actor) -> None:
     dx = (np.arange(size) - actor.positions[:, :1] + size / 2) % size - size / 2  # [T, size]
     dy = np.arange(top, bottom) - y[:, None]  # [T, rows]
     power = actor.squareness
-    distance = ((np.abs(dx) ** power)[:, None, :] + (np.abs(dy) ** power)[:, :, None]) ** (1 / power)
+    distance = ((np.abs(dx / actor.aspect) ** power)[:, None, :] + (np.abs(dy) ** power)[:, :, None]) ** (1 / power)
     alpha = np.clip(actor.radius + 0.5 - distance, 0, 1)[..., None]  # [T, rows, size, 1], soft edge of one pixel
     along = dx[:, None, :] * np.cos(actor.stripe_angle) + dy[:, :, None] * np.sin(actor.stripe_angle)
     stripe = (0.5 + 0.5 * np.sin(2 * np.pi * along / actor.stripe_period))[..., None]
@@ -94,24 +97,47 @@ def _paint(frames: NDArray[np.float32], actor: Actor) -> None:
     lane += (alpha * (stripe * actor.colours[0] + (1 - stripe) * actor.colours[1] - lane)).astype(np.float32)
 
 
-def make_video(
-    seed: int | Sequence[int], label: int, num_frames: int = 24, size: int = 64, visible: tuple[bool, bool] = (True, True)
-) -> tuple[NDArray[np.uint8], list[Actor]]:
-    """One video as [T, size, size, 3] uint8 with its two actors. Equal arguments give equal pixels.
+def make_actors(seed: int | Sequence[int], label: int, num_frames: int = 24, size: int = 64) -> tuple[Actor, Actor]:
+    """The upper and the lower object of a video.
 
-    The random draws do not depend on the label: two labels of one seed share the appearance, the background, the
-    start and the upper object's direction.
+    The random draws do not depend on the label: all labels of one seed share the looks, the start and the way of the
+    upper object.
     """
     gait, relation = CLASS_NAMES[label].split("_")
-    rng = np.random.default_rng(seed)
-    frames = _background(rng, num_frames, size)
+    rng = _rng(seed, 0)
     upper = int(rng.choice((-1, 1)))
     lower = upper if relation == "same" else -upper
-    actors = [_actor(rng, lane, way, gait, num_frames, size) for lane, way in zip(LANES, (upper, lower), strict=True)]
-    for actor, shown in zip(actors, visible, strict=True):
+    return (
+        _actor(rng, LANES[0], upper, gait, num_frames, size),
+        _actor(rng, LANES[1], lower, gait, num_frames, size),
+    )
+
+
+def make_video(
+    seed: int | Sequence[int],
+    label: int,
+    num_frames: int = 24,
+    size: int = 64,
+    visible: tuple[bool, bool] = (True, True),
+) -> NDArray[np.uint8]:
+    """One video as uint8 [T, size, size, 3]. Equal arguments give equal pixels.
+
+    Args:
+        seed: of everything but the label.
+        label: index into `CLASS_NAMES`.
+        num_frames: T.
+        size: height and width in pixels.
+        visible: whether the upper and the lower object are shown.
+    """
+    frames = _background(_rng(seed, 1), num_frames, size)
+    for actor, shown in zip(make_actors(seed, label, num_frames, size), visible, strict=True):
         if shown:
             _paint(frames, actor)
-    return np.clip(np.rint(frames), 0, 255).astype(np.uint8), actors
+    return np.clip(np.rint(frames), 0, 255).astype(np.uint8)
+
+
+def _rng(seed: int | Sequence[int], stream: int) -> np.random.Generator:
+    return np.random.default_rng([*(seed if isinstance(seed, Sequence) else (seed,)), stream])
 
 
 def object_gap(size: int = 64) -> float:
@@ -190,4 +216,4 @@ def write_dataset(
 
 
 def _write_one(path: str, label: int, seed: Sequence[int], out: Path, num_frames: int, size: int) -> None:
-    write_video(out / path, make_video(seed, label, num_frames, size)[0])
+    write_video(out / path, make_video(seed, label, num_frames, size))

@@ -1,0 +1,37 @@
+# `make demo` and `make test` set up .venv by themselves. PYTHON chooses the interpreter that makes it.
+PYTHON ?= python3
+BIN := .venv/bin
+# pip install takes what constraints.txt pins; `make CONSTRAINTS= test` takes the newest that pyproject.toml admits.
+CONSTRAINTS ?= -c constraints.txt
+
+.PHONY: demo test test-all lint clean
+
+demo: .venv/installed
+	$(BIN)/gcvideo synth runs/demo-data
+	rm -rf runs/demo
+	$(BIN)/gcvideo fit --config configs/demo.yaml
+	$(BIN)/gcvideo test --name demo
+	@echo "The report: runs/demo/report.html   Curves: $(BIN)/tensorboard --logdir runs"
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv runs build *.egg-info

@@ -1,0 +1,136 @@
+"""Manifests: both forms, and every problem reported with its line."""
+
+import os
+
+import pytest
+
+from gcvideo.data.manifest import ManifestError, read_class_names, read_manifest
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Folder with the (empty) files a.mp4, 'b c.mp4' and sub/d.mp4."""
+    (tmp_path / "sub").mkdir()
+    for name in ("a.mp4", "b c.mp4", "sub/d.mp4"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def write(folder, text, name="manifest.csv", encoding="utf-8"):
+    path = folder / name
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def test_csv_with_splits_and_further_columns(folder):
+    path = write(folder, "path,label,split,fps\na.mp4,run,train,25\nb c.mp4,walk,val,30\nsub/d.mp4,run,train,25\n")
+    videos = read_manifest(path, "train")
+    assert [(video.name, video.label, video.file) for video in videos] == [
+        ("a.mp4", 0, str(folder / "a.mp4")),
+        ("sub/d.mp4", 0, str(folder / "sub/d.mp4")),
+    ]
+    assert [video.name for video in read_manifest(path, "val")] == ["b c.mp4"]
+    assert len(read_manifest(path)) == 3
+    assert read_class_names(path) == ["run", "walk"]
+
+
+def test_lists_of_other_projects_with_a_blank_in_a_path(folder):
+    path = write(folder, "a.mp4 2\nb c.mp4 0\n\nsub/d.mp4 2\n", "train.csv")
+    assert [(video.name, video.label) for video in read_manifest(path)] == [
+        ("a.mp4", 2),
+        ("b c.mp4", 0),
+        ("sub/d.mp4", 2),
+    ]
+    assert read_class_names(path) == ["0", "1", "2"]
+
+
+def test_root_and_absolute_paths(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    path = write(elsewhere, f"path,label\na.mp4,x\n{folder / 'sub/d.mp4'},x\n")
+    assert [video.file for video in read_manifest(path, root=folder)] == [
+        str(folder / "a.mp4"),
+        str(folder / "sub/d.mp4"),
+    ]
+
+
+def test_given_class_names_set_the_order_and_admit_indices(folder):
+    path = write(folder, "path,label\na.mp4,walk\nb c.mp4,0\n")
+    assert [video.label for video in read_manifest(path, class_names=["run", "walk"])] == [1, 0]
+
+
+@pytest.mark.parametrize(("newline", "encoding"), (("\r\n", "utf-8"), ("\n", "utf-8-sig")))
+def test_windows_line_ends_and_byte_order_mark(folder, newline, encoding):
+    path = write(folder, newline.join(("path,label", "a.mp4,x", "")), encoding=encoding)
+    assert [video.name for video in read_manifest(path)] == ["a.mp4"]
+
+
+def test_quoted_path_with_a_comma(folder):
+    (folder / "e,f.mp4").touch()
+    assert read_manifest(write(folder, 'path,label\n"e,f.mp4",x\n'))[0].name == "e,f.mp4"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    (
+        ("", "the manifest is empty"),
+        ("\n \n", "the manifest is empty"),
+        ("path,label,split\n", "the manifest is empty: a header and no rows"),
+        ("label,youtube_id,time_start\nx,abc,1\n", "wrong header: got 'label,youtube_id,time_start', wanted .*'path'"),
+        ("file,class\na.mp4,x\n", "wrong header: got 'file,class'"),
+        ("path\na.mp4\n", "wrong header"),
+        ("path,label\na.mp4\n", "line 2: expected 2 columns"),
+        ("path,label\na.mp4,x,y\n", "line 2: expected 2 columns"),
+        ("a.mp4 x\n", "line 1: expected 'path label' with an integer label, got 'a.mp4 x'"),
+        ("path,label\ngone.mp4,x\n", "line 2: missing file: .*gone.mp4"),
+        ("path,label\nsub,x\n", "line 2: not a regular file: .*sub"),
+        ("path,label\na.mp4,x\na.mp4,y\n", "line 3: 'a.mp4' is listed in line 2 already"),
+    ),
+)
+def test_errors(folder, text, message):
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(write(folder, text))
+
+
+def test_label_that_is_not_in_the_class_list(folder):
+    path = write(folder, "path,label\na.mp4,run\nb c.mp4,wlak\nsub/d.mp4,7\n")
+    with pytest.raises(
+        ManifestError, match=r"(?s)2 problem.*line 3: label 'wlak' is not in.*line 4: label '7' is not in"
+    ):
+        read_manifest(path, class_names=["run", "walk"])
+
+
+def test_unknown_split_names_those_there_are(folder):
+    with pytest.raises(ManifestError, match="no rows of split 'test'; splits there: train, val"):
+        read_manifest(write(folder, "path,label,split\na.mp4,x,train\nb c.mp4,x,val\n"), "test")
+
+
+def test_all_problems_are_shown_together(folder):
+    rows = "".join(f"gone{i}.mp4,x\n" for i in range(12))
+    with pytest.raises(ManifestError) as error:
+        read_manifest(write(folder, "path,label\n" + rows))
+    assert "12 problem(s) in 12 rows" in str(error.value)
+    assert "line 11: missing" in str(error.value)
+    assert "... and 2 more" in str(error.value)
+
+
+def test_missing_and_binary_manifest(folder):
+    with pytest.raises(ManifestError, match="no such manifest file"):
+        read_manifest(folder / "none.csv")
+    (folder / "binary.csv").write_bytes(b"\x00\xff\xfe\x80")
+    with pytest.raises(ManifestError, match="not a text file in UTF-8"):
+        read_manifest(folder / "binary.csv")
+
+
+def test_a_fifo_is_refused_and_not_opened(folder):
+    os.mkfifo(folder / "pipe.mp4")
+    with pytest.raises(ManifestError, match="not a regular file"):
+        read_manifest(write(folder, "path,label\npipe.mp4,x\n"))
+
+
+def test_manifest_of_real_videos(real_videos):
+    manifest = real_videos / "ucf6" / "manifest.csv"
+    assert len(read_manifest(manifest, "train")) == 529
+    assert len(read_manifest(manifest, "val")) == 202
+    assert read_class_names(manifest) == [
+        "Archery", "BasketballDunk", "HorseRace", "PlayingPiano", "PlayingViolin", "Surfing"
+    ]  # fmt: skip

@@ -1,0 +1,48 @@
+"""Order and coverage of the samplers."""
+
+import pytest
+
+from gcvideo.data.samplers import EvalSampler, TrainSampler
+
+
+@pytest.mark.parametrize("world_size", (1, 2, 3))
+@pytest.mark.parametrize("num_videos", (3, 7, 16))
+def test_ranks_share_one_permutation(num_videos, world_size):
+    samplers = [TrainSampler(num_videos, 0, rank, world_size) for rank in range(world_size)]
+    epochs = []
+    for epoch in range(3):
+        keys = [list(sampler) for sampler in samplers]
+        assert {len(own) for own in keys} == {num_videos // world_size} == {len(samplers[0])}
+        assert all(key[0] == epoch for own in keys for key in own)
+        indices = [index for own in keys for _, index in own]
+        assert len(set(indices)) == len(indices)
+        assert set(indices) <= set(range(num_videos))
+        epochs.append(tuple(indices))
+    if num_videos == 16:
+        assert len(set(epochs)) == 3
+
+
+def test_order_depends_on_the_seed():
+    assert list(TrainSampler(20, 0)) == list(TrainSampler(20, 0))
+    assert list(TrainSampler(20, 0)) != list(TrainSampler(20, 1))
+
+
+def test_a_resumed_sampler_goes_on_where_it_stopped():
+    whole = TrainSampler(10, 0)
+    epochs = [list(whole) for _ in range(4)]
+    resumed = TrainSampler(10, 0, start_epoch=2, start_item=4)
+    assert list(resumed) == epochs[2][4:]
+    assert list(resumed) == epochs[3]
+
+
+def test_too_few_videos_for_the_processes():
+    with pytest.raises(ValueError, match="1 training videos are too few for 2 processes"):
+        TrainSampler(1, 0, 0, 2)
+
+
+@pytest.mark.parametrize("num_videos", (1, 5, 7, 16))
+@pytest.mark.parametrize("world_size", (1, 2, 3))
+def test_evaluation_sees_every_video_once(num_videos, world_size):
+    shares = [list(EvalSampler(num_videos, rank, world_size)) for rank in range(world_size)]
+    assert sorted(sum(shares, [])) == list(range(num_videos))
+    assert [len(EvalSampler(num_videos, rank, world_size)) for rank in range(world_size)] == [len(s) for s in shares]

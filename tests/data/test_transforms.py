@@ -1,0 +1,87 @@
+"""Views: exact boxes on frames whose pixels tell where they come from."""
+
+import pytest
+import torch
+
+from gcvideo.data.transforms import fixed_views, random_view
+
+
+def ramp(height, width, num_frames=2):
+    """Frames [T, 3, H, W]: channel 0 is the column, channel 1 the row, channel 2 the frame."""
+    frames = torch.zeros(num_frames, 3, height, width, dtype=torch.uint8)
+    frames[:, 0] = torch.arange(width, dtype=torch.uint8)
+    frames[:, 1] = torch.arange(height, dtype=torch.uint8)[:, None]
+    frames[:, 2] = torch.arange(num_frames, dtype=torch.uint8)[:, None, None]
+    return frames
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_centre_view_without_scaling_is_a_plain_crop():
+    frames = ramp(40, 60)
+    view = fixed_views(frames, size=40, short_side=40, spatial_views=1)
+    assert torch.equal(view, frames[None, :, :, :, 10:50])
+    smaller = fixed_views(frames, size=20, short_side=40, spatial_views=1)
+    assert torch.equal(smaller, frames[None, :, :, 10:30, 20:40])
+
+
+@pytest.mark.parametrize(("height", "width"), ((40, 60), (60, 40), (40, 40)))
+def test_three_views_are_first_centre_and_last_of_the_long_side(height, width):
+    frames = ramp(height, width)
+    views = fixed_views(frames, size=40, short_side=40, spatial_views=3)
+    assert views.shape == (3, 2, 3, 40, 40)
+    starts = (views[:, 0, 0, 0, 0] if width >= height else views[:, 0, 1, 0, 0]).tolist()
+    room = max(height, width) - 40
+    assert starts == [0, room // 2, room]
+    assert torch.equal(views[1], fixed_views(frames, 40, 40, 1)[0])
+
+
+def test_scaling_takes_the_right_box():
+    """Short side 80 scaled to 40 and a 30-pixel view: a 60-pixel box around the centre."""
+    view = fixed_views(ramp(80, 120), size=30, short_side=40, spatial_views=1)[0, 0]
+    assert view.shape == (3, 30, 30)
+    assert abs(int(view[0, 15, 0]) - 30.5) <= 1  # columns 30..89
+    assert abs(int(view[0, 15, -1]) - 88.5) <= 1
+    assert abs(int(view[1, 0, 15]) - 10.5) <= 1  # rows 10..69
+
+
+def test_random_view_stays_inside_and_covers_all_places():
+    frames = ramp(48, 64)
+    corners = set()
+    for seed in range(200):
+        view = random_view(frames, 32, (32, 64), flip=False, generator=generator(seed))
+        assert view.shape == (2, 3, 32, 32)
+        assert view.dtype == torch.uint8
+        assert view[0, 0].max() <= 63
+        assert (view[0, 0].float().diff(dim=1) >= 0).all()  # columns in order: not mirrored
+        corners.add((int(view[0, 0, 0, 0]), int(view[0, 1, 0, 0])))
+    assert len(corners) > 100
+
+
+def test_all_frames_share_one_box():
+    view = random_view(ramp(48, 64), 32, (32, 64), flip=True, generator=generator(1))
+    assert torch.equal(view[0, :2], view[1, :2])
+    assert view[:, 2].flatten(1).float().mean(1).tolist() == [0, 1]
+
+
+def test_half_of_the_views_are_mirrored():
+    frames = ramp(32, 40)
+    mirrored = 0
+    for seed in range(300):
+        columns = random_view(frames, 32, (32, 32), flip=True, generator=generator(seed))[0, 0, 0].int()
+        mirrored += bool(columns[0] > columns[-1])
+    assert 110 < mirrored < 190
+
+
+def test_a_view_is_a_function_of_the_generator():
+    frames = ramp(48, 64)
+    views = [random_view(frames, 32, (32, 64), True, generator(seed)) for seed in (5, 5, 6)]
+    assert torch.equal(views[0], views[1])
+    assert not torch.equal(views[0], views[2])
+
+
+def test_unknown_number_of_spatial_views():
+    with pytest.raises(ValueError, match=r"spatial_views must be one of \(1, 3\), got 5"):
+        fixed_views(ramp(32, 32), 32, 32, 5)
