@@ -52,7 +52,7 @@ def _synth(args: Sequence[str]) -> int:
     parser.add_argument("--train", type=int, default=1500, help="number of training videos")
     parser.add_argument("--val", type=int, default=120, help="number of validation videos")
     parser.add_argument("--test", type=int, default=300, help="number of test videos")
-    parser.add_argument("--frames", type=int, default=24, help="frames of a video")
+    parser.add_argument("--frames", type=int, default=20, help="frames of a video")
     parser.add_argument("--size", type=int, default=64, help="width and height in pixels")
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files")
     parser.add_argument("--workers", type=int, default=None, help="processes; one for each core if not given")

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from gcvideo.callbacks import BrokenVideos, PrintPredictions, TestReport, Throughput
@@ -46,7 +46,9 @@ class StrictParser(LightningArgumentParser):
         """Print at most five lines and exit with 2."""
         lines = [line.strip() for line in str(message).splitlines() if line.strip()]
         text = lines[0] if lines else "bad arguments"
-        detail = [line for line in lines[1:] if line.startswith(("-", "Expected", "Got"))][:1]
+        detail = [line for line in lines[1:] if line.startswith("Expected") or re.search(r"line \d+, column", line)][
+            -1:
+        ]
         shown = [f"error: {text[:300]}", *(line[:300] for line in detail)]
         match = re.search(r"option '([\w.]+)'", message) or re.search(r"--([\w.]+)", message)
         if match:
@@ -64,6 +66,16 @@ class StrictParser(LightningArgumentParser):
         subparsers = self._subcommands_action  # None in the parser of a verb
         parser = subparsers.choices[self._verb()] if subparsers is not None else self
         return [action.dest for action in parser._actions if action.dest not in ("help", "config")]
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the configuration of a `fit` to config.yaml in the run's folder."""
+
+    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        if stage == "fit":
+            folder = Path(self.config.runs_dir) / self.config.name
+            folder.mkdir(parents=True, exist_ok=True)
+            self.parser.save(self.config, folder / "config.yaml", skip_none=False, overwrite=True)
 
 
 class GcvideoCLI(LightningCLI):
@@ -195,12 +207,14 @@ def run(args: Sequence[str]) -> int:
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"save_to_log_dir": False},
         )
     except (RunError, ManifestError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenVideoError as error:
-        print(f"error: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
+        last = str(error).strip().splitlines()[-1]  # from a worker: behind its traceback, with the name of the class
+        print(f"error: {last.removeprefix('gcvideo.data.dataset.BrokenVideoError: ')}", file=sys.stderr)
         return 1
     return 0

@@ -4,8 +4,9 @@ Every decoder turns every failure into one `VideoDecodeError` with the path and 
 
 decord 0.6 is guarded where it is known to fail: containers other than MP4/MOV, Matroska/WebM and AVI are refused by
 their first bytes (it hangs for ever on MPEG-TS), FIFOs and folders too; it is run with one thread and `fault_tol=1`
-(else it repeats the last good frame in place of a damaged one); the reader is released at once after a read, because it goes on decoding in the background.
-Known and not seen here: it ignores edit lists (`ffmpeg -ss ... -c copy`) and errs on open-GOP files.
+(else it repeats the last good frame in place of a damaged one); the reader is released at once after a read, because
+it goes on decoding in the background. Known and not caught here: it ignores edit lists (`ffmpeg -ss ... -c copy`) and
+errs on open-GOP files.
 """
 
 from pathlib import Path

@@ -32,8 +32,8 @@ GAITS = ("walk", "run", "hop")
 RELATIONS = ("same", "opposite")
 CLASS_NAMES = tuple(f"{gait}_{relation}" for gait in GAITS for relation in RELATIONS)
 
-SPEED = {"walk": 1 / 18, "run": 1 / 10, "hop": 1 / 18}  # picture widths a frame
-HOP_HEIGHT, HOP_PERIOD_FRAMES = 1 / 28, 8  # amplitude in picture heights
+SPEED = {"walk": 1 / 20, "run": 1 / 11, "hop": 1 / 14}  # picture widths a frame
+HOP_HEIGHT, HOP_PERIOD_FRAMES = 1 / 28, 10  # amplitude in picture heights
 LANES = (0.16, 0.84)  # height of the lanes, in picture heights
 LANE_JITTER = 0.015  # either way, in picture heights
 RADIUS = (0.085, 0.1)  # half the height of an object, in picture heights
@@ -97,7 +97,7 @@ def _paint(frames: NDArray[np.float32], actor: Actor) -> None:
     lane += (alpha * (stripe * actor.colours[0] + (1 - stripe) * actor.colours[1] - lane)).astype(np.float32)
 
 
-def make_actors(seed: int | Sequence[int], label: int, num_frames: int = 24, size: int = 64) -> tuple[Actor, Actor]:
+def make_actors(seed: int | Sequence[int], label: int, num_frames: int = 20, size: int = 64) -> tuple[Actor, Actor]:
     """The upper and the lower object of a video.
 
     The random draws do not depend on the label: all labels of one seed share the looks, the start and the way of the
@@ -116,7 +116,7 @@ def make_actors(seed: int | Sequence[int], label: int, num_frames: int = 24, siz
 def make_video(
     seed: int | Sequence[int],
     label: int,
-    num_frames: int = 24,
+    num_frames: int = 20,
     size: int = 64,
     visible: tuple[bool, bool] = (True, True),
 ) -> NDArray[np.uint8]:
@@ -166,7 +166,7 @@ def write_video(path: Path, frames: NDArray[np.uint8], fps: int = 15) -> None:
 def write_dataset(
     out: str | Path,
     counts: dict[str, int],
-    num_frames: int = 24,
+    num_frames: int = 20,
     size: int = 64,
     seed: int = 0,
     workers: int | None = None,
