@@ -147,9 +147,8 @@ def test_a_resumed_run_goes_on_with_the_same_data(tmp_path, synthetic, stop, wor
     saver = ModelCheckpoint(tmp_path, "stop", every_n_train_steps=stop, enable_version_counter=False)
     first, second = Record(), Record()
     module = data(synthetic, num_workers=workers)
-    runner = trainer(
-        tmp_path, first, saver, max_epochs=3, max_steps=stop + 1, limit_val_batches=0, enable_checkpointing=True
-    )
+    limits = {"max_epochs": 3, "limit_val_batches": 0}
+    runner = trainer(tmp_path, first, saver, max_steps=stop + 1, enable_checkpointing=True, **limits)
     runner.fit(task(module.class_names), module)
     module = data(synthetic, num_workers=workers)
     trainer(tmp_path, second, **limits).fit(

@@ -32,8 +32,8 @@ GAITS = ("walk", "run", "hop")
 RELATIONS = ("same", "opposite")
 CLASS_NAMES = tuple(f"{gait}_{relation}" for gait in GAITS for relation in RELATIONS)
 
-SPEED = {"walk": 1 / 20, "run": 1 / 11, "hop": 1 / 14}  # picture widths a frame
-HOP_HEIGHT, HOP_PERIOD_FRAMES = 1 / 28, 10  # amplitude in picture heights
+SPEED = {"walk": 1 / 20, "run": 1 / 11, "hop": 1 / 16}  # picture widths a frame
+HOP_HEIGHT, HOP_PERIOD_FRAMES = 1 / 28, 8  # amplitude in picture heights
 LANES = (0.16, 0.84)  # height of the lanes, in picture heights
 LANE_JITTER = 0.015  # either way, in picture heights
 RADIUS = (0.085, 0.1)  # half the height of an object, in picture heights
