@@ -107,6 +107,17 @@ def test_objects_stay_apart_by_the_gap_and_inside_the_picture():
     assert object_gap(size) <= least < object_gap(size) + 6
 
 
+def test_near_objects_are_side_by_side_and_else_the_same():
+    for seed in range(20):
+        near, far = (make_actors(seed, 0, near=near) for near in (True, False))
+        for a, b in zip(near, far):
+            assert np.array_equal(a.positions[:, 0], b.positions[:, 0])
+            assert a.colours.tolist() == b.colours.tolist()
+        edge = near[1].positions[:, 1] - near[1].radius - (near[0].positions[:, 1] + near[0].radius)
+        assert edge.min() > -1
+        assert edge.max() < 21  # within one receptive field
+
+
 def test_objects_are_painted_where_they_are():
     frames, actors = make_video(3, 0, 4), make_actors(3, 0, 4)
     background = make_video(3, 0, 4, visible=(False, False))
@@ -129,6 +140,8 @@ def test_data_set_is_deterministic_balanced_and_readable(tmp_path):
         rows = list(csv.DictReader(stream))
     assert [row["split"] for row in rows].count("train") == 12
     assert all(sum(row["label"] == name for row in rows) == 3 for name in CLASS_NAMES)
+    near = [(row["split"], row["label"]) for row in rows if row["distance"] == "near"]
+    assert sorted(near) == sorted(("train", name) for name in CLASS_NAMES)
     for row in rows:
         data = [(folder / row["path"]).read_bytes() for folder in folders]
         assert data[0] == data[1] != data[2]

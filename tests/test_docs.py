@@ -1,0 +1,66 @@
+"""Examples in the documents run; the files and options that they name exist."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import gcvideo.insertion
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "data" / "README.md"])
+EXAMPLES = [
+    pytest.param(code, id=f"{path.name}-{number}")
+    for path in DOCUMENTS
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL))
+]
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_example_runs(code):
+    exec(compile(code, "example", "exec"), {})
+
+
+def test_examples_in_docstrings():
+    results = doctest.testmod(gcvideo.insertion)
+    assert results.attempted >= 4
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_to_files_lead_somewhere(path):
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_tree_in_the_readme_exists():
+    tree = re.search(r"## The tree\n\n(.*?)\n\n", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    for name in re.findall(r"(?:gcvideo|configs|data|docs|benchmarks|tests)/[\w/]*(?:\.py)?", tree):
+        assert (ROOT / name).exists(), name
+
+
+def test_settings_named_in_the_documents_exist():
+    import inspect
+
+    from pytorch_lightning import Trainer
+
+    from gcvideo.data.datamodule import VideoDataModule
+    from gcvideo.task import VideoTask
+
+    homes = {"data": VideoDataModule, "model": VideoTask, "trainer": Trainer}
+    for path in DOCUMENTS:
+        for group, name in re.findall(r"\b(data|model|trainer)\.([a-z_0-9]+)(?=[\s`,= ])", path.read_text()):
+            if name not in ("load_state_dict", "state_dict", "to", "parameters"):
+                assert name in inspect.signature(homes[group].__init__).parameters, f"{path.name}: {group}.{name}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_configs_state_only_what_differs_from_the_defaults(path):
+    from tests.test_configs import default_of
+
+    for group, settings in yaml.safe_load(path.read_text()).items():
+        if isinstance(settings, dict):
+            for name, value in settings.items():
+                assert default_of(group, name) != value, f"{group}.{name}"
