@@ -35,7 +35,7 @@ MUTANTS = {
         "pooled = x.flatten(2) @ weights.to(x.dtype)",
         "pooled = x.flatten(2).mean(dim=2, keepdim=True)",
     ),
-    "no LayerNorm": ("            _ChannelNorm(norm_shape),\n", "            nn.Identity(),\n"),
+    "no LayerNorm": ("F.layer_norm(x.flatten(1), weight.shape, weight, bias, self.eps).view_as(x)", "x"),
     "last layer not zero at the start": ("nn.init.zeros_(cast(nn.Conv3d, last).weight)", "pass"),
     "no sigmoid": ("torch.sigmoid(self.channel_mul_conv(context))", "self.channel_mul_conv(context)"),
 }
