@@ -7,6 +7,7 @@ module it is called with.
 """
 
 import copy
+import difflib
 import fnmatch
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -130,8 +131,6 @@ def _match(pattern: str, modules: Mapping[str, nn.Module]) -> list[str]:
 
     matches = [name for name in modules if name and fits(name)]
     if not matches:
-        import difflib
-
         near = difflib.get_close_matches(pattern, list(modules), n=3)
         hint = f"; near: {', '.join(near)}" if near else ""
         raise ValueError(f"{pattern!r} matches no module of {type(modules['']).__name__}{hint}")

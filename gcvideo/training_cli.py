@@ -199,6 +199,7 @@ def run(args: Sequence[str]) -> int:
     """Run one verb; 0 if it went well, 2 for a bad request, 1 for videos that can't be decoded."""
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)  # pytorchvideo's
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")  # a test needs none
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # ours is: see TrainSampler
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning's
     try:
         GcvideoCLI(

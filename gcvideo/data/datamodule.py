@@ -20,6 +20,8 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 class VideoDataModule(pl.LightningDataModule):
     """Videos of a manifest as training clips, one centre view for validation and many views for the test.
 
+    It deals the videos out to the ranks by itself: give a Trainer of your own `use_distributed_sampler=False`.
+
     Args:
         manifest: CSV with the columns path, label and split (or a list of 'path label' lines).
         root: folder that the paths are relative to; default the manifest's own.
