@@ -200,7 +200,7 @@ def test_broken_videos_in_a_run(tmp_path, synthetic):
     lines = [rows[0], *(f"{synthetic.parent}/{row}" for row in rows[1:])]
     for split in ("train", "test"):
         (tmp_path / f"broken {split}.mp4").touch()
-        lines.append(f"broken {split}.mp4,walk_same,{split}")
+        lines.append(f"broken {split}.mp4,walk_same,{split},far")
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("\n".join(lines) + "\n")
     runs = tmp_path / "runs"
