@@ -53,8 +53,8 @@ def c2d_r50(num_classes: int, dropout: float) -> nn.Module:
 def slowonly_tiny(num_classes: int, dropout: float) -> nn.Module:
     """Small net for the demo and for tests; a unit of its last layer sees 21 x 21 pixels.
 
-    Its residual branches do not start at zero: with zero-initialised norms *and* a zero-initialised block the relation
-    of the demo is a saddle of high order, and it was not learnt within 12 epochs (docs/results.md).
+    Its residual branches do not start at zero: zero-initialised norms *and* a zero-initialised block behind them make
+    a saddle of high order, which costs more epochs than the demo has (docs/results.md).
     """
     return resnet3d(
         "slowonly",
