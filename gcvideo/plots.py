@@ -6,7 +6,6 @@ Letters: T frames, S side of a view, K classes.
 import io
 from collections.abc import Mapping, Sequence
 
-import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -120,8 +119,3 @@ def _bare(axes) -> None:  # type: ignore[no-untyped-def]
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
-
-
-def confusion_matrix(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
-    """Counts [K, K]: row true, column predicted."""
-    return torch.bincount(labels * num_classes + predicted, minlength=num_classes**2).view(num_classes, num_classes)

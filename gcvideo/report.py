@@ -90,7 +90,7 @@ def summarise(scores: Scores, names: Sequence[str], num_listed: int) -> dict[str
     _, labels, ranks, probabilities = scores
     ranked = probabilities.argsort(dim=1, descending=True)
     correct = ranked == labels[:, None]
-    matrix = plots.confusion_matrix(labels, ranked[:, 0], len(names))
+    matrix = confusion_matrix(labels, ranked[:, 0], len(names))
     totals = matrix.sum(dim=1)
     return {
         "evaluated": len(labels),
@@ -105,6 +105,11 @@ def summarise(scores: Scores, names: Sequence[str], num_listed: int) -> dict[str
         ],
         "confusion": matrix.tolist(),
     }
+
+
+def confusion_matrix(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
+    """Counts [K, K]: row true, column predicted."""
+    return torch.bincount(labels * num_classes + predicted, minlength=num_classes**2).view(num_classes, num_classes)
 
 
 def read_curves(metrics_dir: Path) -> dict[str, list[tuple[float, float]]]:
@@ -221,11 +226,10 @@ def _example(row: int, scores: Scores, task: VideoTask, data: VideoDataModule) -
     assert item is not None  # it was decoded for the test
     central = data.temporal_views // 2 * data.spatial_views + data.spatial_views // 2
     view = item[0][central]  # [3, T, S, S]
-    with torch.no_grad():
-        maps = {
-            f"block {number}": weights[0, 0].cpu()
-            for number, weights in enumerate(attention_maps(task.net, task.normalise(view[None])).values(), start=1)
-        }
+    maps = {
+        f"block {number}": weights[0, 0].cpu()
+        for number, weights in enumerate(attention_maps(task.net, task.normalise(view[None])).values(), start=1)
+    }
     strip = plots.filmstrip(view.permute(1, 0, 2, 3), _chosen(maps))
     best = int(probabilities.argmax())
     names = task.class_names

@@ -46,10 +46,8 @@ class StrictParser(LightningArgumentParser):
         """Print at most five lines and exit with 2."""
         lines = [line.strip() for line in str(message).splitlines() if line.strip()]
         text = lines[0] if lines else "bad arguments"
-        detail = [line for line in lines[1:] if line.startswith("Expected") or re.search(r"line \d+, column", line)][
-            -1:
-        ]
-        shown = [f"error: {text[:300]}", *(line[:300] for line in detail)]
+        detail = [line for line in lines[1:] if re.search(r"^Expected|line \d+, column", line)]
+        shown = [f"error: {text[:300]}", *(line[:300] for line in detail[-1:])]
         match = re.search(r"option '([\w.]+)'", message) or re.search(r"--([\w.]+)", message)
         if match:
             near = difflib.get_close_matches(match[1], self._keys(), n=3, cutoff=0.5)

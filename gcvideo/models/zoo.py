@@ -127,8 +127,8 @@ def _residual_blocks(model: nn.Module, chosen: dict[str, tuple[int, ...] | None]
     names = []
     for (prefix, stage), stage_name in zip(stages, STAGES, strict=True):
         depth = len(stage.res_blocks)
-        indices = chosen.get(stage_name, ()) if chosen.get(stage_name, ()) is not None else tuple(range(depth))
-        for index in indices or ():
+        indices = chosen.get(stage_name, ())
+        for index in range(depth) if indices is None else indices:
             if index >= depth:
                 raise ValueError(f"{what} needs block {index} of {stage_name}, which has only {depth}")
             names.append(f"{prefix}.res_blocks.{index}")
