@@ -16,9 +16,9 @@ What makes the label unreadable without relating the objects (proved by tests/da
 - Appearance, place and background are drawn independently of the label.
 
 In half of the *training* videos the lanes lie side by side ('near'), where a local receptive field sees both objects;
-validation and test videos are all 'far' (`object_gap`). Without near videos about half of the seeds stay at the gait alone for
-longer than the demo lasts: a relation that no local feature shows is a saddle for gradient descent. With or without
-blocks, a net that relates only what it sees at one place is at 1/2 on the far videos.
+validation and test videos are all 'far' (`object_gap`). Without near videos about half of the seeds stay at the gait
+alone for longer than the demo lasts: a relation that no local feature shows is a saddle for gradient descent. With or
+without blocks, a net that relates only what it sees at one place is at 1/2 on the far videos.
 """
 
 import csv
