@@ -13,11 +13,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gcvideo import optim
+from gcvideo.blocks.context import Bottleneck, FusionType, PoolingType
+from gcvideo.blocks.non_local import Mode
 from gcvideo.insertion import Position
 from gcvideo.metrics import VideoScores, accuracies, average_views
 from gcvideo.models import ContextName, ModelName, create_model
 
 log = logging.getLogger(__name__)
+
+BLOCK_OPTIONS = (
+    "ratio",
+    "pooling_type",
+    "fusion_types",
+    "bottleneck",
+    "mode",
+    "sub_sample",
+    "pool_first",
+    "use_scale",
+    "norm",
+)
+"""Settings of `VideoTask` that go to the block; None leaves the block's default."""
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -28,11 +43,19 @@ class VideoTask(pl.LightningModule):
     Args:
         class_names: index -> name; they travel in the checkpoint. On the command line they come from the manifest.
         model: name of the network.
-        context: which blocks it has.
-        ratio: bottleneck of the blocks, as a fraction of the channels.
-        position: where in a residual block they are.
-        pooling_type: "att" or "avg".
-        fusion_types: of "channel_add", "channel_mul".
+        context: which blocks it has; see `create_model`.
+        places: stage -> indices of its residual blocks or "all", instead of those of `context`.
+        position: where in a residual block they are; default that of the block's paper.
+        ratio: inner width of the blocks, as a fraction of the channels; default that of the block (GC 1/4, SE 1/16,
+            NL 1/2). The settings from here to `norm` are the block's own: one that it does not have is an error.
+        pooling_type: of GC: "att" or "avg".
+        fusion_types: of GC: "channel_add", "channel_mul" or both.
+        bottleneck: of GC: "ln_relu", "relu", "linear" or "none".
+        mode: of NL: "embedded_gaussian", "gaussian", "dot_product" or "concatenation".
+        sub_sample: of NL: max-pool the keys in space.
+        pool_first: of NL: pool, then project the keys.
+        use_scale: of NL: divide by the root of the inner width.
+        norm: of NL: BatchNorm behind the last layer.
         dropout: before the classifier.
         optimizer: "sgd" (Nesterov momentum) or "adamw".
         lr: peak learning rate at a batch of `lr_batch` clips.
@@ -56,10 +79,17 @@ class VideoTask(pl.LightningModule):
         class_names: list[str] | None = None,
         model: ModelName = "slowonly_r50",
         context: ContextName = "none",
-        ratio: float = 1 / 4,
-        position: Position = "after_1x1",
-        pooling_type: Literal["att", "avg"] = "att",
-        fusion_types: tuple[Literal["channel_add", "channel_mul"], ...] = ("channel_add",),
+        places: dict[str, list[int] | Literal["all"]] | None = None,
+        position: Position | None = None,
+        ratio: float | None = None,
+        pooling_type: PoolingType | None = None,
+        fusion_types: tuple[FusionType, ...] | None = None,
+        bottleneck: Bottleneck | None = None,
+        mode: Mode | None = None,
+        sub_sample: bool | None = None,
+        pool_first: bool | None = None,
+        use_scale: bool | None = None,
+        norm: bool | None = None,
         dropout: float = 0.5,
         optimizer: optim.OptimizerName = "sgd",
         lr: float = 0.1,
@@ -83,9 +113,8 @@ class VideoTask(pl.LightningModule):
         self.save_hyperparameters()
         self.class_names = list(class_names)
         num_classes = len(class_names)
-        self.net = create_model(
-            model, context, num_classes, dropout, ratio, position, pooling_type=pooling_type, fusion_types=fusion_types
-        )
+        block_options = {name: self.hparams[name] for name in BLOCK_OPTIONS if self.hparams[name] is not None}
+        self.net = create_model(model, context, num_classes, dropout, places, position, **block_options)
         if channels_last:
             self.net = self.net.to(memory_format=torch.channels_last_3d)
         if compile:

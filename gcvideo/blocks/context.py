@@ -1,9 +1,10 @@
-"""Global Context (GC) block in 1D, 2D and 3D.
+"""Global Context (GC) block, and Simplified Non-local (SNL), from which it comes, in 1D, 2D and 3D.
 
 Paper: "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond" (Cao et al., ICCVW 2019,
 arXiv:1904.11492), equation 5 and figure 4(d):
 
-    z_i = x_i + W_v2 ReLU(LN(W_v1 sum_j a_j x_j)),    a = softmax over all N positions of W_k x
+    GC    z_i = x_i + W_v2 ReLU(LN(W_v1 sum_j a_j x_j)),    a = softmax over all N positions of W_k x
+    SNL   z_i = x_i + W_v sum_j a_j x_j                     (equation 3, figure 4(b))
 
 Reference implementation (2D only): `ContextBlock` of GCNet and mmcv. Argument names and order, state-dict keys and
 initialisation are the same, so 2D checkpoints load.
@@ -13,19 +14,30 @@ Differences, all deliberate:
   obscure crash (a convolution with 0 channels) there.
 - In 1D and 3D the LayerNorm parameters are stored as [C]: a 4-D weight, which `[C, 1, 1, 1]` would be, makes
   `model.to(memory_format=torch.channels_last_3d)` fail. In 2D they are [C, 1, 1] as published. Loading accepts either.
+- `bottleneck` gives the paper's other designs of the transform.
+- SNL transforms the pooled context, one vector, as the paper's complexity (+0.03 G for five blocks) says; the authors'
+  later code transforms every position before pooling, which is the same sum in another order. W_v has a bias and
+  starts at zero.
 
 Letters: B batch, C channels, P bottleneck channels, N positions (T*H*W in 3D).
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gcvideo.blocks.ranked import Conv, RankedBlock
+
+PoolingType = Literal["att", "avg"]
+FusionType = Literal["channel_add", "channel_mul"]
+Bottleneck = Literal["ln_relu", "relu", "linear", "none"]
+
 POOLING_TYPES = ("att", "avg")
 FUSION_TYPES = ("channel_add", "channel_mul")
+BOTTLENECKS = ("ln_relu", "relu", "linear", "none")
 
 
 class _ChannelNorm(nn.LayerNorm):
@@ -46,60 +58,21 @@ class _ChannelNorm(nn.LayerNorm):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-class _ContextBlock(nn.Module):
-    """Shared by all ranks; `ndim` counts the position axes."""
+class _GlobalPooling(RankedBlock):
+    """Pools the features of all positions into one vector by attention ('att') or equally ('avg')."""
 
-    ndim: int
-    conv_type: type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]
-
-    def __init__(
-        self,
-        in_channels: int,
-        ratio: float = 1 / 4,
-        pooling_type: str = "att",
-        fusion_types: Sequence[str] = ("channel_add",),
-    ):
-        super().__init__()
-        if in_channels * ratio < 1:
-            raise ValueError(
-                f"ratio * in_channels must be at least 1 (the bottleneck needs a channel), "
-                f"got ratio={ratio} * in_channels={in_channels} = {in_channels * ratio:g}"
-            )
+    def __init__(self, in_channels: int, pooling_type: PoolingType):
+        super().__init__(in_channels)
         if pooling_type not in POOLING_TYPES:
             raise ValueError(f"pooling_type must be one of {POOLING_TYPES}, got {pooling_type!r}")
-        if isinstance(fusion_types, str) or not fusion_types or not set(fusion_types) <= set(FUSION_TYPES):
-            raise ValueError(f"fusion_types must be a non-empty subset of {FUSION_TYPES}, got {fusion_types!r}")
-        self.in_channels = in_channels
-        self.ratio = ratio
-        self.planes = int(in_channels * ratio)
         self.pooling_type = pooling_type
-        self.fusion_types = tuple(fusion_types)
-        self.conv_mask = self.conv_type(in_channels, 1, kernel_size=1) if pooling_type == "att" else None
-        self.channel_add_conv = self._transform() if "channel_add" in fusion_types else None
-        self.channel_mul_conv = self._transform() if "channel_mul" in fusion_types else None
-        self.reset_parameters()
-
-    def _transform(self) -> nn.Sequential:
-        norm_shape = (self.planes, 1, 1) if self.ndim == 2 else (self.planes,)
-        return nn.Sequential(
-            self.conv_type(self.in_channels, self.planes, kernel_size=1),
-            _ChannelNorm(norm_shape),
-            nn.ReLU(inplace=True),
-            self.conv_type(self.planes, self.in_channels, kernel_size=1),
-        )
+        self.conv_mask = self._conv(in_channels, 1) if pooling_type == "att" else None
 
     def reset_parameters(self) -> None:
-        """Official initialisation: Kaiming-normal (fan in, ReLU gain) mask, zero last layer of each transform."""
+        """Kaiming-normal (fan in, ReLU gain) mask."""
         if self.conv_mask is not None:
             nn.init.kaiming_normal_(self.conv_mask.weight, mode="fan_in", nonlinearity="relu")
             nn.init.zeros_(cast(Tensor, self.conv_mask.bias))
-        for transform in (self.channel_add_conv, self.channel_mul_conv):
-            if transform is not None:
-                first, norm, _, last = transform
-                cast(nn.Conv3d, first).reset_parameters()
-                cast(nn.LayerNorm, norm).reset_parameters()
-                nn.init.zeros_(cast(nn.Conv3d, last).weight)
-                nn.init.zeros_(cast(Tensor, last.bias))
 
     def attention(self, x: Tensor) -> Tensor:
         """Weight of every position in the context.
@@ -126,6 +99,50 @@ class _ContextBlock(nn.Module):
             pooled = x.flatten(2) @ weights.to(x.dtype)  # [B, C, 1]
         return pooled.view(x.shape[0], x.shape[1], *(1,) * self.ndim)
 
+
+class _ContextBlock(_GlobalPooling):
+    def __init__(
+        self,
+        in_channels: int,
+        ratio: float = 1 / 4,
+        pooling_type: PoolingType = "att",
+        fusion_types: Sequence[FusionType] = ("channel_add",),
+        bottleneck: Bottleneck = "ln_relu",
+    ):
+        super().__init__(in_channels, pooling_type)
+        if isinstance(fusion_types, str) or not fusion_types or not set(fusion_types) <= set(FUSION_TYPES):
+            raise ValueError(f"fusion_types must be a non-empty subset of {FUSION_TYPES}, got {fusion_types!r}")
+        if bottleneck not in BOTTLENECKS:
+            raise ValueError(f"bottleneck must be one of {BOTTLENECKS}, got {bottleneck!r}")
+        self.ratio = ratio
+        self.bottleneck = bottleneck
+        self.planes = in_channels if bottleneck == "none" else self._bottleneck(ratio)
+        self.fusion_types = tuple(fusion_types)
+        self.channel_add_conv = self._transform() if "channel_add" in fusion_types else None
+        self.channel_mul_conv = self._transform() if "channel_mul" in fusion_types else None
+        self.reset_parameters()
+
+    def _transform(self) -> nn.Sequential:
+        if self.bottleneck == "none":
+            return nn.Sequential(self._conv(self.in_channels, self.in_channels))
+        norm_shape = (self.planes, 1, 1) if self.ndim == 2 else (self.planes,)
+        return nn.Sequential(  # absent layers keep their places, so that the keys of the others stay
+            self._conv(self.in_channels, self.planes),
+            _ChannelNorm(norm_shape) if self.bottleneck == "ln_relu" else nn.Identity(),
+            nn.Identity() if self.bottleneck == "linear" else nn.ReLU(inplace=True),
+            self._conv(self.planes, self.in_channels),
+        )
+
+    def reset_parameters(self) -> None:
+        """Official initialisation: Kaiming-normal (fan in, ReLU gain) mask, zero last layer of each transform."""
+        super().reset_parameters()
+        for transform in (self.channel_add_conv, self.channel_mul_conv):
+            if transform is not None:
+                for layer in transform:
+                    if hasattr(layer, "reset_parameters"):
+                        cast(nn.LayerNorm, layer).reset_parameters()
+                _zero(cast(Conv, transform[-1]))
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, *positions] -> same shape and dtype. The identity at initialisation if only 'channel_add' is used.
 
@@ -141,25 +158,50 @@ class _ContextBlock(nn.Module):
             out = out + self.channel_add_conv(context)
         return out.to(x.dtype)
 
-    def _check(self, x: Tensor) -> None:
-        if x.ndim != self.ndim + 2 or x.shape[1] != self.in_channels:
-            axes = {1: "T", 2: "H, W", 3: "T, H, W"}[self.ndim]
-            raise ValueError(f"expected input [B, {self.in_channels}, {axes}], got shape {tuple(x.shape)}")
+    def extra_repr(self) -> str:
+        fusion = "+".join(self.fusion_types)
+        return f"{self.in_channels}, ratio={self.ratio}, {self.pooling_type}, {fusion}, {self.bottleneck}"
+
+
+class _SimplifiedNonLocal(_GlobalPooling):
+    def __init__(self, in_channels: int):
+        super().__init__(in_channels, "att")
+        self.conv_value = self._conv(in_channels, in_channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Kaiming-normal mask, zero value layer."""
+        super().reset_parameters()
+        _zero(self.conv_value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, *positions] -> same shape and dtype; the identity at initialisation.
+
+        Raises:
+            ValueError: `x` has another rank or another number of channels.
+        """
+        self._check(x)
+        return (x + self.conv_value(self.context(x))).to(x.dtype)
 
     def extra_repr(self) -> str:
-        return f"{self.in_channels}, ratio={self.ratio}, {self.pooling_type}, {'+'.join(self.fusion_types)}"
+        return str(self.in_channels)
+
+
+def _zero(layer: Conv) -> None:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(cast(Tensor, layer.bias))
 
 
 class ContextBlock1d(_ContextBlock):
     """GC block for sequences [B, C, T]. Arguments: see `ContextBlock3d`."""
 
-    ndim, conv_type = 1, nn.Conv1d
+    ndim = 1
 
 
 class ContextBlock2d(_ContextBlock):
     """GC block for images [B, C, H, W]; keys and shapes of the published checkpoints. See `ContextBlock3d`."""
 
-    ndim, conv_type = 2, nn.Conv2d
+    ndim = 2
 
 
 class ContextBlock3d(_ContextBlock):
@@ -171,9 +213,35 @@ class ContextBlock3d(_ContextBlock):
         pooling_type: 'att' (softmax over all T*H*W positions) or 'avg'.
         fusion_types: 'channel_add' (identity at start), 'channel_mul' (gates by sigmoid; halves its input at start)
             or both (multiplied first, then added).
+        bottleneck: design of the transform: 'ln_relu' (the block), 'relu', 'linear' (nothing between the two
+            layers) or 'none' (one layer C -> C without a bottleneck; `ratio` is not used).
 
     Raises:
         ValueError: `ratio * in_channels < 1`, unknown or no mode.
     """
 
-    ndim, conv_type = 3, nn.Conv3d
+    ndim = 3
+
+
+class SimplifiedNonLocal1d(_SimplifiedNonLocal):
+    """SNL block for sequences [B, C, T]. See `SimplifiedNonLocal3d`."""
+
+    ndim = 1
+
+
+class SimplifiedNonLocal2d(_SimplifiedNonLocal):
+    """SNL block for images [B, C, H, W]. See `SimplifiedNonLocal3d`."""
+
+    ndim = 2
+
+
+class SimplifiedNonLocal3d(_SimplifiedNonLocal):
+    """SNL block for video features [B, C, T, H, W]; one context for all frames.
+
+    It computes what `ContextBlock3d(in_channels, bottleneck="none")` computes.
+
+    Args:
+        in_channels: C.
+    """
+
+    ndim = 3

@@ -1,28 +1,16 @@
 """Named models: a backbone, and the blocks in it."""
 
-import functools
-from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
-from pytorchvideo.models.resnet import ResStage
 from torch import nn
 
-from gcvideo.blocks import ContextBlock3d
-from gcvideo.insertion import Position, insert
+from gcvideo.insertion import Position
 from gcvideo.models.backbones import resnet3d
+from gcvideo.models.contexts import ContextName, Places, insert_context
 
-ModelName = Literal["slowonly_r50", "slowonly_r101", "i3d_r50", "i3d_r101", "c2d_r50", "slowonly_tiny"]
-ContextName = Literal["none", "gc5", "gc_all"]
-
-STAGES = ("res2", "res3", "res4", "res5")
-
-# Which residual blocks of which stage refine their output; None stands for all of them. "gc5" is every other block of
-# res3 and res4, counted from 0 as in the code of the Non-local paper (1,3 and 1,3,5). The index is not published.
-CONTEXTS: dict[str, dict[str, tuple[int, ...] | None]] = {
-    "none": {},
-    "gc5": {"res3": (1, 3), "res4": (1, 3, 5)},
-    "gc_all": {"res3": None, "res4": None, "res5": None},
-}
+ModelName = Literal[
+    "slowonly_r50", "slowonly_r101", "i3d_r50", "i3d_r101", "c2d_r50", "c2d_r101", "slowonly_thin", "slowonly_tiny"
+]
 
 
 def slowonly_r50(num_classes: int, dropout: float) -> nn.Module:
@@ -48,6 +36,31 @@ def i3d_r101(num_classes: int, dropout: float) -> nn.Module:
 def c2d_r50(num_classes: int, dropout: float) -> nn.Module:
     """ResNet-50 on frames; time is only pooled."""
     return resnet3d("c2d", (3, 4, 6, 3), num_classes, dropout)
+
+
+def c2d_r101(num_classes: int, dropout: float) -> nn.Module:
+    """ResNet-101 on frames; time is only pooled."""
+    return resnet3d("c2d", (3, 4, 23, 3), num_classes, dropout)
+
+
+def slowonly_thin(num_classes: int, dropout: float) -> nn.Module:
+    """`slowonly_tiny` with as many blocks in res3 and res4 as a ResNet-50, so that every context fits; it sees 21 x 21.
+
+    Made to compare blocks where no GPU is: see configs/sweeps/.
+    """
+    return resnet3d(
+        "slowonly",
+        (2, 4, 6, 1),
+        num_classes,
+        dropout,
+        width=8,
+        stem_kernel=5,
+        stem_stride=4,
+        stem_pool=False,
+        spatial_kernels=(3, 1, 1, 1),
+        spatial_strides=(1, 2, 1, 1),
+        zero_init_final_norm=False,
+    )
 
 
 def slowonly_tiny(num_classes: int, dropout: float) -> nn.Module:
@@ -77,6 +90,8 @@ MODELS = {
     "i3d_r50": i3d_r50,
     "i3d_r101": i3d_r101,
     "c2d_r50": c2d_r50,
+    "c2d_r101": c2d_r101,
+    "slowonly_thin": slowonly_thin,
     "slowonly_tiny": slowonly_tiny,
 }
 
@@ -86,10 +101,9 @@ def create_model(
     context: ContextName = "none",
     num_classes: int = 400,
     dropout: float = 0.5,
-    ratio: float = 1 / 4,
-    position: Position = "after_1x1",
-    pooling_type: str = "att",
-    fusion_types: Sequence[str] = ("channel_add",),
+    places: Places | None = None,
+    position: Position | None = None,
+    **block_options: Any,
 ) -> nn.Module:
     """Build a video classifier with random weights: [B, 3, T, H, W] -> logits [B, num_classes].
 
@@ -97,39 +111,32 @@ def create_model(
 
     Args:
         name: key of `MODELS`.
-        context: key of `CONTEXTS`: "none", "gc5" (2 blocks in res3, 3 in res4) or "gc_all" (every block of res3-res5).
+        context: key of `CONTEXTS`. The paper's rows are "none", "nl5", "snl5", "gc5" (2 blocks in res3, 3 in res4) and
+            "gc_all" (every block of res3-res5); "se_all" too. "gc5_even" and the like count 0,2 / 0,2,4 where "gc5"
+            counts 1,3 / 1,3,5. "gc", "nl", "snl" and "se" stand where `places` says.
         num_classes: K, at least 1.
         dropout: probability before the classifier, in [0, 1).
-        ratio, pooling_type, fusion_types: see `ContextBlock3d`.
-        position: see `insert`.
+        places: stage -> indices of its residual blocks, or "all", such as {"res4": "all", "res5": [2]}; instead of
+            those of `context`.
+        position: see `insert`; default the paper's: "after_block" for NL, "after_1x1" for the others.
+        **block_options: of the block: see `ContextBlock3d`, `NonLocalBlock3d`, `SqueezeExcitation3d`; for example
+            ratio=1/16, pooling_type="avg", fusion_types=("channel_mul",), bottleneck="relu", mode="dot_product".
 
     Raises:
-        ValueError: unknown name or context, a context that the model is too short for, or a bad block argument.
+        ValueError: unknown name, context, stage or index, an option that the block does not have, or a bad value.
+
+    Example:
+        >>> from gcvideo import create_model, inserted_blocks
+        >>> model = create_model("slowonly_r50", "gc", places={"res5": "all"}, ratio=1 / 16)
+        >>> len(inserted_blocks(model))
+        3
     """
     if name not in MODELS:
         raise ValueError(f"model must be one of {tuple(MODELS)}, got {name!r}")
-    if context not in CONTEXTS:
-        raise ValueError(f"context must be one of {tuple(CONTEXTS)}, got {context!r}")
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), got {dropout}")
     model = MODELS[name](num_classes, dropout)
-    block = functools.partial(ContextBlock3d, ratio=ratio, pooling_type=pooling_type, fusion_types=fusion_types)
-    names = _residual_blocks(model, CONTEXTS[context], f"context {context!r} in {name!r}")
-    insert(model, dict.fromkeys(names, block), position=position)
+    insert_context(model, context, places, position, block_options)
     return model
-
-
-def _residual_blocks(model: nn.Module, chosen: dict[str, tuple[int, ...] | None], what: str) -> list[str]:
-    """Module names of the chosen residual blocks."""
-    stages = [(name, m) for name, m in model.named_modules() if isinstance(m, ResStage)]
-    names = []
-    for (prefix, stage), stage_name in zip(stages, STAGES, strict=True):
-        depth = len(stage.res_blocks)
-        indices = chosen.get(stage_name, ())
-        for index in range(depth) if indices is None else indices:
-            if index >= depth:
-                raise ValueError(f"{what} needs block {index} of {stage_name}, which has only {depth}")
-            names.append(f"{prefix}.res_blocks.{index}")
-    return names

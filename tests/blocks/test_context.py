@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gcvideo.blocks import ContextBlock1d, ContextBlock2d, ContextBlock3d
-from gcvideo.blocks.context import FUSION_TYPES, POOLING_TYPES
+from gcvideo.blocks.context import BOTTLENECKS, FUSION_TYPES, POOLING_TYPES
 
 BLOCKS = {1: ContextBlock1d, 2: ContextBlock2d, 3: ContextBlock3d}
 SHAPES = {1: (2, 8, 7), 2: (2, 8, 3, 5), 3: (2, 8, 4, 3, 5)}
@@ -235,3 +235,33 @@ def test_gradients_are_right(ndim, pooling, fusion):
     block = wake(BLOCKS[ndim](4, ratio=1 / 2, pooling_type=pooling, fusion_types=fusion)).double()
     x = torch.randn((1, 4, *(2,) * ndim), dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(block, x)
+
+
+@every_rank
+@pytest.mark.parametrize("bottleneck", ("relu", "linear", "none"))
+def test_other_designs_of_the_transform(ndim, bottleneck):
+    """'relu' is the block without LayerNorm, 'linear' two layers, 'none' one layer C -> C."""
+    block = BLOCKS[ndim](8, ratio=1 / 2, bottleneck=bottleneck)
+    x = torch.randn(SHAPES[ndim])
+    assert torch.equal(block(x), x)
+    wake(block)
+    hidden = torch.einsum("bcn,bn->bc", x.flatten(2), block.attention(x).flatten(1))
+    layers = [layer for layer in block.channel_add_conv if hasattr(layer, "weight")]
+    assert len(layers) == (1 if bottleneck == "none" else 2)
+    assert block.planes == (8 if bottleneck == "none" else 4)
+    for number, layer in enumerate(layers):
+        if number and bottleneck == "relu":
+            hidden = hidden.relu()
+        hidden = hidden @ layer.weight.flatten(1).T + layer.bias
+    torch.testing.assert_close(block(x), x + hidden.view(2, 8, *(1,) * ndim), rtol=1e-5, atol=1e-5)
+
+
+def test_designs_keep_the_keys_of_the_layers_they_have():
+    keys = {design: set(ContextBlock3d(8, bottleneck=design).state_dict()) for design in BOTTLENECKS}
+    assert keys["relu"] == keys["linear"] == {k for k in keys["ln_relu"] if ".1." not in k}
+    assert keys["none"] < keys["relu"]
+
+
+def test_unknown_design():
+    with pytest.raises(ValueError, match=r"bottleneck must be one of .*'ln_relu'.*, got 'gelu'"):
+        ContextBlock3d(8, bottleneck="gelu")

@@ -1,0 +1,79 @@
+"""Squeeze-and-Excitation (SE) block in 1D, 2D and 3D.
+
+Paper: "Squeeze-and-Excitation Networks" (Hu et al., CVPR 2018, arXiv:1709.01507), equations 2 to 4; figure 4(c) of
+GCNet (arXiv:1904.11492):
+
+    z_i = x_i * sigmoid(W_2 ReLU(W_1 mean_j x_j))
+
+State-dict keys (`fc1`, `fc2`) are those of torchvision and timm.
+
+Difference: the last layer starts at zero, as in the other blocks, so a new block multiplies by exactly 1/2. It can't
+be the identity at the start: a sigmoid is below 1.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from gcvideo.blocks.ranked import RankedBlock
+
+
+class _SqueezeExcitation(RankedBlock):
+    def __init__(self, in_channels: int, ratio: float = 1 / 16):
+        super().__init__(in_channels)
+        self.ratio = ratio
+        self.planes = self._bottleneck(ratio)
+        self.fc1 = self._conv(in_channels, self.planes)
+        self.fc2 = self._conv(self.planes, in_channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """torch's default for the first layer, zero for the last."""
+        self.fc1.reset_parameters()
+        nn.init.zeros_(self.fc2.weight)
+        nn.init.zeros_(cast(Tensor, self.fc2.bias))
+
+    def attention(self, x: Tensor) -> Tensor:
+        """Weight of every position in the context, [B, 1, *positions]: uniform."""
+        self._check(x)
+        return torch.full_like(x[:, :1], 1 / x[0, 0].numel())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, *positions] -> same shape and dtype; x / 2 at initialisation.
+
+        Raises:
+            ValueError: `x` has another rank or another number of channels.
+        """
+        self._check(x)
+        context = x.flatten(2).mean(dim=2).view(x.shape[0], x.shape[1], *(1,) * self.ndim)  # [B, C, 1, ...]
+        return (x * torch.sigmoid(self.fc2(self.fc1(context).relu()))).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_channels}, ratio={self.ratio}"
+
+
+class SqueezeExcitation1d(_SqueezeExcitation):
+    """SE block for sequences [B, C, T]. Arguments: see `SqueezeExcitation3d`."""
+
+    ndim = 1
+
+
+class SqueezeExcitation2d(_SqueezeExcitation):
+    """SE block for images [B, C, H, W]. Arguments: see `SqueezeExcitation3d`."""
+
+    ndim = 2
+
+
+class SqueezeExcitation3d(_SqueezeExcitation):
+    """SE block for video features [B, C, T, H, W]; one gate for all positions of all frames.
+
+    Args:
+        in_channels: C.
+        ratio: bottleneck width as a fraction of C (1/16 in the paper).
+
+    Raises:
+        ValueError: `ratio * in_channels < 1`.
+    """
+
+    ndim = 3
