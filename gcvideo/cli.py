@@ -15,6 +15,8 @@ Video recognition with Global Context blocks.
   validate  one centre view of each validation video
   test      many views of each test video; writes report.json and report.html
   predict   print the labels of a video or a folder:    gcvideo predict --name demo --data.predict clip.mp4
+  sweep     compare variants over seeds:                gcvideo sweep configs/sweeps/relations.yaml
+  table     parameters and MACs beside the published:   gcvideo table --markdown
   synth     write a labelled set of synthetic videos:   gcvideo synth data/synthetic
 
 'gcvideo VERB --help' lists the options of a verb. fit, validate, test and predict take what users of Lightning know:
@@ -31,10 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] == "--version":
         print(f"gcvideo {__version__}")
         return 0
-    if args[0] == "synth":
-        return _synth(args[1:])
+    if args[0] in _VERBS:
+        return _VERBS[args[0]](args[1:])
     if args[0] not in ("fit", "validate", "test", "predict"):
-        print(f"error: no verb {args[0]!r}; wanted fit, validate, test, predict or synth", file=sys.stderr)
+        wanted = ", ".join(("fit", "validate", "test", "predict", *_VERBS))
+        print(f"error: no verb {args[0]!r}; wanted one of {wanted}", file=sys.stderr)
         return 2
     from gcvideo.training_cli import run
 
@@ -69,6 +72,70 @@ def _synth(args: Sequence[str]) -> int:
     print(f"{sum(counts.values())} videos; manifest: {manifest}")
     return 0
 
+
+def _sweep(args: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="gcvideo sweep",
+        description="Fit and test variants of one configuration over several seeds, and compare them in one table. A "
+        "stopped sweep goes on where it was. Writes runs.csv, table.csv, table.md and plot.png.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", help="sweep file; see docs/training.md")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, for small models on CPUs (default: 1)")
+    given = parser.parse_args(args)
+    if given.jobs < 1:
+        parser.error(f"--jobs must be at least 1, got {given.jobs}")
+
+    from gcvideo.sweep import SweepError, read_sweep, run_sweep
+
+    try:
+        sweep = read_sweep(given.file)
+        failed = run_sweep(sweep, given.jobs)
+    except SweepError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+    table = sweep.folder / "table.md"
+    if table.exists():
+        print(table.read_text(encoding="utf-8"), end="")
+    print(f"{sweep.folder}/: runs.csv, table.csv, table.md, plot.png")
+    return 1 if failed else 0
+
+
+def _table(args: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="gcvideo table",
+        description="Count parameters and multiply-accumulates of networks with and without blocks, beside the "
+        "figures that GCNet publishes for the slow-only ResNet-50.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", default="slowonly_r50", help="name of the network")
+    parser.add_argument("--contexts", nargs="+", help="rows; the paper's five if not given", default=None)
+    parser.add_argument("--frames", type=int, default=8, help="frames of a clip")
+    parser.add_argument("--size", type=int, default=224, help="height and width of a clip")
+    parser.add_argument("--classes", type=int, default=400, help="classes")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    given = parser.parse_args(args)
+    if min(given.frames, given.size) < 1:
+        parser.error(f"--frames and --size must be at least 1, got {given.frames} and {given.size}")
+
+    from gcvideo.analysis.table import ROWS, as_json, as_text, complexity_table
+
+    try:
+        table = complexity_table(given.model, given.contexts or ROWS, given.frames, given.size, given.classes)
+    except (ValueError, RuntimeError) as error:  # RuntimeError: a clip too small for the strides
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(as_json(table) if given.json else as_text(table, given.markdown), end="")
+    return 0
+
+
+_VERBS = {"sweep": _sweep, "synth": _synth, "table": _table}
 
 if __name__ == "__main__":
     sys.exit(main())

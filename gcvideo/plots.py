@@ -1,4 +1,4 @@
-"""Figures of the report, as PNG bytes.
+"""Figures of reports and sweeps, as PNG bytes.
 
 Letters: T frames, S side of a view, K classes.
 """
@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
+
+from gcvideo.analysis.comparison import Row
 
 INK, MUTED, BLUE, ORANGE = "#1f2933", "#7b8794", "#2563eb", "#d9760b"
 MAX_NAMED_CLASSES = 40
@@ -39,6 +41,28 @@ def learning_curves(curves: Mapping[str, Sequence[tuple[float, float]]]) -> byte
         if title == "top-1":
             axes.set_ylim(0, 1.02)
         axes.legend(frameon=False, fontsize=9)
+    return _png(figure)
+
+
+def variants(rows: Sequence[Row], metric: str, baseline: str) -> bytes:
+    """Every seed of every variant, with the mean; beside it the paired differences to the baseline."""
+    figure = Figure(figsize=(10, 0.9 + 0.45 * len(rows)))
+    values, differences = figure.subplots(1, 2, sharey=True)
+    for place, row in enumerate(rows):
+        values.plot(list(row.values.values()), [place] * len(row.values), "o", ms=5, alpha=0.5, color=BLUE, mew=0)
+        values.plot([row.mean], [place], "|", ms=18, mew=2, color=INK)
+        if row.difference is not None and row.low is not None and row.high is not None:
+            colour = MUTED if row.verdict == "not significant" else ORANGE
+            differences.plot([row.low, row.high], [place, place], "-", lw=2, color=colour)
+            differences.plot([row.difference], [place], "o", ms=6, color=colour)
+    values.set_yticks(range(len(rows)), [row.variant for row in rows])
+    values.invert_yaxis()
+    values.set_title(f"{metric}: seeds and mean", color=INK, fontsize=11)
+    differences.axvline(0, color=INK, lw=1)
+    differences.set_title(f"difference to {baseline}, 95 % interval (grey: not significant)", color=INK, fontsize=11)
+    for axes in (values, differences):
+        axes.grid(axis="x", alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
     return _png(figure)
 
 

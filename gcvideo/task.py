@@ -10,6 +10,7 @@ from typing import Literal
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
 from gcvideo import optim
@@ -17,7 +18,8 @@ from gcvideo.blocks.context import Bottleneck, FusionType, PoolingType
 from gcvideo.blocks.non_local import Mode
 from gcvideo.insertion import Position
 from gcvideo.metrics import VideoScores, accuracies, average_views
-from gcvideo.models import ContextName, ModelName, create_model
+from gcvideo.models import ContextName, ModelName, create_model, find_weights, load_weights
+from gcvideo.models.weights import Inflation
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,8 @@ class VideoTask(pl.LightningModule):
         pool_first: of NL: pool, then project the keys.
         use_scale: of NL: divide by the root of the inner width.
         norm: of NL: BatchNorm behind the last layer.
+        weights: published or own checkpoint to start from: a file, or a name of gcvideo/models/checkpoints.csv.
+        inflation: how 2D weights fill 3D kernels: "mean" or "center".
         dropout: before the classifier.
         optimizer: "sgd" (Nesterov momentum) or "adamw".
         lr: peak learning rate at a batch of `lr_batch` clips.
@@ -69,10 +73,13 @@ class VideoTask(pl.LightningModule):
         milestones: epochs at which "multistep" multiplies the rate by `gamma`.
         gamma: see `milestones`.
         label_smoothing: of the training loss; papers use 0.
-        mean, std: of the pixels in [0, 1], the same for all channels (PySlowFast's 0.45 and 0.225).
+        mean, std: of the pixels in [0, 1], for all channels (PySlowFast's 0.45 and 0.225) or each of R, G, B.
         channels_last: run in channels-last memory, faster on CPUs and with mixed precision on GPUs.
         compile: run the network through `torch.compile`.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -90,6 +97,8 @@ class VideoTask(pl.LightningModule):
         pool_first: bool | None = None,
         use_scale: bool | None = None,
         norm: bool | None = None,
+        weights: str | None = None,
+        inflation: Inflation = "mean",
         dropout: float = 0.5,
         optimizer: optim.OptimizerName = "sgd",
         lr: float = 0.1,
@@ -102,8 +111,8 @@ class VideoTask(pl.LightningModule):
         milestones: tuple[float, ...] = (),
         gamma: float = 0.1,
         label_smoothing: float = 0.0,
-        mean: float = 0.45,
-        std: float = 0.225,
+        mean: float | tuple[float, float, float] = 0.45,
+        std: float | tuple[float, float, float] = 0.225,
         channels_last: bool = True,
         compile: bool = False,
     ):
@@ -116,7 +125,10 @@ class VideoTask(pl.LightningModule):
         block_options = {name: self.hparams[name] for name in BLOCK_OPTIONS if self.hparams[name] is not None}
         self.net = create_model(model, context, num_classes, dropout, places, position, **block_options)
         if channels_last:
-            self.net = self.net.to(memory_format=torch.channels_last_3d)
+            solid = any(parameter.ndim == 5 for parameter in self.net.parameters())
+            self.net = self.net.to(memory_format=torch.channels_last_3d if solid else torch.channels_last)
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1, 1), persistent=False)
         if compile:
             self.net.compile()  # in place: state-dict keys stay as they are
         self.train_top1 = accuracies(num_classes, "train/clip_")
@@ -124,13 +136,24 @@ class VideoTask(pl.LightningModule):
         self.video_accuracy = accuracies(num_classes, "video_")
         self.scores = VideoScores()
 
+    def prepare_data(self) -> None:
+        """Download the weights, on one process of each machine."""
+        if self.hparams["weights"]:
+            find_weights(self.hparams["weights"])
+
+    def setup(self, stage: str) -> None:
+        """Load the weights that a new training starts from."""
+        if stage == "fit" and self.hparams["weights"] and not self.trainer.ckpt_path:
+            path = find_weights(self.hparams["weights"])
+            rank_zero_info(f"weights: {load_weights(self.net, path, self.hparams['inflation'])}")
+
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 frames [B, V, 3, T, S, S] -> logits [B, V, K]."""
         return self.net(self.normalise(frames.flatten(0, 1))).unflatten(0, frames.shape[:2])
 
     def normalise(self, clips: Tensor) -> Tensor:
         """uint8 [B, 3, T, S, S] -> what the network takes, on its device."""
-        clips = (clips.to(self.device) / 255 - self.hparams["mean"]) / self.hparams["std"]
+        clips = (clips.to(self.device) / 255 - self.mean) / self.std
         return clips.contiguous(memory_format=torch.channels_last_3d) if self.hparams["channels_last"] else clips
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

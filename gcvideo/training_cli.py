@@ -27,6 +27,8 @@ from gcvideo.callbacks import BrokenVideos, PrintPredictions, TestReport, Throug
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.dataset import BrokenVideoError
 from gcvideo.data.manifest import ManifestError, read_class_names
+from gcvideo.download import DownloadError
+from gcvideo.models import WeightsError
 from gcvideo.task import VideoTask
 
 VERBS = ("fit", "validate", "test", "predict")
@@ -211,7 +213,7 @@ def run(args: Sequence[str]) -> int:
             save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},
         )
-    except (RunError, ManifestError) as error:
+    except (RunError, ManifestError, WeightsError, DownloadError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenVideoError as error:

@@ -9,12 +9,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from gcvideo.data.dataset import ClipSettings, EvalDataset, TrainDataset, collate
-from gcvideo.data.decode import DecoderName
+from gcvideo.data.decode import IMAGE_SUFFIXES, DecoderName
 from gcvideo.data.manifest import ManifestError, Video, read_class_names, read_manifest
 from gcvideo.data.samplers import EvalSampler, TrainSampler
 from gcvideo.data.sampling import ShortVideo
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", *IMAGE_SUFFIXES)
 
 
 class VideoDataModule(pl.LightningDataModule):
@@ -23,7 +23,8 @@ class VideoDataModule(pl.LightningDataModule):
     It deals the videos out to the ranks by itself: give a Trainer of your own `use_distributed_sampler=False`.
 
     Args:
-        manifest: CSV with the columns path, label and split (or a list of 'path label' lines).
+        manifest: CSV with the columns path, label and split (or a list of 'path label' lines), or a folder
+            split/class/file, as ImageNet's.
         root: folder that the paths are relative to; default the manifest's own.
         class_names: index -> name; default the sorted labels of the manifest.
         train_split, val_split, test_split: values of the column `split`.
@@ -33,6 +34,8 @@ class VideoDataModule(pl.LightningDataModule):
         short: what a video shorter than a clip does: start again ("loop") or hold its last frame ("hold").
         size: S, side of a training view in pixels.
         short_side_min, short_side_max: range of the short-side jitter in training, in pixels.
+        min_area: train on boxes of random area and shape (ImageNet's and mmaction2's augmentation) instead of the
+            short-side jitter; the smallest area as a fraction of the frame, 0.08 in most recipes.
         flip: mirror half of the training clips; switch it off where left and right are classes.
         eval_size: side of a validation or test view; default `size`.
         eval_short_side: length of the short side in validation and test; default `short_side_min`.
@@ -63,6 +66,7 @@ class VideoDataModule(pl.LightningDataModule):
         size: int = 224,
         short_side_min: int = 256,
         short_side_max: int = 320,
+        min_area: float | None = None,
         flip: bool = True,
         eval_size: int | None = None,
         eval_short_side: int | None = None,
@@ -93,6 +97,8 @@ class VideoDataModule(pl.LightningDataModule):
             raise ValueError(
                 "batch_size, eval_batch_size and temporal_views must be at least 1, num_workers at least 0"
             )
+        if min_area is not None and not 0 < min_area <= 1:
+            raise ValueError(f"min_area must be in (0, 1], got {min_area}")
         if not 0 <= max_broken < 1:
             raise ValueError(f"max_broken must be in [0, 1), got {max_broken}")
         self.manifest, self.root = manifest, root
@@ -100,7 +106,7 @@ class VideoDataModule(pl.LightningDataModule):
         self.splits = {"fit": train_split, "validate": val_split, "test": test_split}
         self.train_clip = ClipSettings(clip_frames, stride, target_fps, short, size, decoder)
         self.eval_clip = ClipSettings(clip_frames, stride, target_fps, short, self.eval_size, decoder)
-        self.short_side, self.flip = (short_side_min, short_side_max), flip
+        self.short_side, self.min_area, self.flip = (short_side_min, short_side_max), min_area, flip
         self.temporal_views, self.spatial_views = temporal_views, spatial_views
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.timeout_s = num_workers, timeout_s
@@ -131,7 +137,13 @@ class VideoDataModule(pl.LightningDataModule):
         """Read what the stage ('fit', 'validate', 'test' or 'predict') needs; all problems are raised here."""
         if stage == "fit":
             self.datasets["fit"] = TrainDataset(
-                self._videos("fit"), self.train_clip, self.short_side, self.flip, self.seed, self.max_broken
+                self._videos("fit"),
+                self.train_clip,
+                self.short_side,
+                self.flip,
+                self.seed,
+                self.max_broken,
+                self.min_area,
             )
         if stage in ("fit", "validate"):
             self.datasets["validate"] = self._eval_dataset(self._videos("validate"), 1, 1)
@@ -208,10 +220,8 @@ def _files(path: str | None) -> list[Video]:
     if path is None:
         raise ManifestError("data.predict is not set: give a video file or a folder of videos")
     place = Path(path)
-    if place.is_dir():
-        files = sorted(file for file in place.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
-    else:
-        files = [place]
+    found = place.rglob("*") if place.is_dir() else [place]
+    files = sorted(file for file in found if file.suffix.lower() in SUFFIXES)
     if not files or not files[0].is_file():
-        raise ManifestError(f"data.predict: no video at {place} (looked for {', '.join(VIDEO_SUFFIXES)} in a folder)")
+        raise ManifestError(f"data.predict: no video at {place} (looked for {', '.join(SUFFIXES)} in a folder)")
     return [Video(str(file), -1, str(file)) for file in files]

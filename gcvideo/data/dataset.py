@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from gcvideo.data.decode import DecoderName, VideoDecodeError, open_video
 from gcvideo.data.manifest import Video
 from gcvideo.data.sampling import ShortVideo, mix_seed, random_clip, uniform_clips
-from gcvideo.data.transforms import fixed_views, random_view
+from gcvideo.data.transforms import fixed_views, random_resized_view, random_view
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ class TrainDataset(_VideoDataset):
         seed: of the whole data order.
         max_broken: share of the videos that may be broken, in [0, 1); beyond it the next broken one is an error
             that lists them.
+        min_area: take boxes of random area and shape instead of the short-side jitter; the smallest area, as a
+            fraction of the frame.
     """
 
     def __init__(
@@ -79,9 +81,11 @@ class TrainDataset(_VideoDataset):
         flip: bool,
         seed: int,
         max_broken: float,
+        min_area: float | None = None,
     ):
         super().__init__(videos, clip)
         self.short_side, self.flip, self.seed, self.max_broken = short_side, flip, seed, max_broken
+        self.min_area = min_area
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
         """The item of (epoch, index)."""
@@ -100,7 +104,10 @@ class TrainDataset(_VideoDataset):
         c = self.clip
         indices = random_clip(reader.num_frames, c.clip_frames, c.stride, generator, reader.fps, c.target_fps, c.short)
         frames = reader.read(indices[0]).permute(0, 3, 1, 2)  # [T, 3, H, W]
-        view = random_view(frames, c.size, self.short_side, self.flip, generator)  # [T, 3, S, S]
+        if self.min_area is None:
+            view = random_view(frames, c.size, self.short_side, self.flip, generator)  # [T, 3, S, S]
+        else:
+            view = random_resized_view(frames, c.size, self.min_area, self.flip, generator)
         return view.permute(1, 0, 2, 3).contiguous()[None]  # [1, 3, T, S, S]
 
     def _note(self, index: int, error: VideoDecodeError) -> None:

@@ -14,8 +14,12 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image
 
 DecoderName = Literal["decord"]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+"""Files that are read as a video of one frame."""
 
 
 class VideoDecodeError(Exception):
@@ -49,7 +53,7 @@ class Reader(Protocol):
 
 
 def open_video(path: str, decoder: DecoderName = "decord") -> Reader:
-    """Open a video for one read.
+    """Open a video for one read; an image (by its suffix) is a video of one frame, whatever the decoder.
 
     Raises:
         VideoDecodeError: missing, empty, not a video, without a video stream, or damaged.
@@ -57,6 +61,8 @@ def open_video(path: str, decoder: DecoderName = "decord") -> Reader:
     """
     if decoder not in _DECODERS:
         raise ValueError(f"decoder must be one of {tuple(_DECODERS)}, got {decoder!r}")
+    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        return ImageReader(path)
     _check_container(path)
     return _DECODERS[decoder](path)
 
@@ -107,6 +113,26 @@ class DecordReader:
         finally:
             del self._reader
         return frames[inverse]
+
+
+class ImageReader:
+    """An image as a video of one frame."""
+
+    num_frames = 1
+    fps = 1.0
+
+    def __init__(self, path: str):
+        self._path = path
+
+    def read(self, indices: Tensor) -> Tensor:
+        """See `Reader.read`."""
+        if bool((indices != 0).any()):
+            raise VideoDecodeError(self._path, f"frames {indices.tolist()} asked of an image, which has frame 0")
+        try:
+            image = decode_image(self._path, mode=ImageReadMode.RGB, apply_exif_orientation=True)  # [3, H, W]
+        except Exception as error:  # OSError, RuntimeError and others
+            raise VideoDecodeError(self._path, f"not an image that can be read ({error})") from None
+        return image.permute(1, 2, 0).expand(len(indices), -1, -1, -1)
 
 
 def _reason(error: Exception) -> str:

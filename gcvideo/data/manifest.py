@@ -1,8 +1,9 @@
 """Manifests: which videos there are, and their labels.
 
-Two forms are read:
+Three forms are read:
 
 - CSV with a header that has at least `path` and `label` (further columns, such as `split`, may follow);
+- a folder: split/class/file, or class/file without splits, as ImageNet and many video sets are unpacked;
 - the headerless lists of PySlowFast, pytorchvideo and mmaction2: `path label` a line, label an integer from 0, split
   at the last blank, so that paths may contain blanks.
 """
@@ -45,9 +46,10 @@ def read_manifest(
     """Videos of one split.
 
     Args:
-        manifest: CSV file or list; see the head of this module.
+        manifest: CSV file, list or folder; see the head of this module.
         split: value of the column `split` to keep; None keeps all rows.
-        root: folder that the paths are relative to; default the manifest's own. Absolute paths stay.
+        root: folder that the paths are relative to; default the manifest's own, or the manifest if it is a folder.
+            Absolute paths stay.
         class_names: index -> name; default `read_class_names(manifest)`. Labels may be names or indices.
 
     Raises:
@@ -63,7 +65,7 @@ def read_manifest(
         if not rows:
             raise ManifestError(f"{manifest}: no rows of split {split!r}; splits there: {', '.join(present)}")
     index_of = {name: index for index, name in enumerate(names)}
-    folder = Path(root) if root is not None else manifest.parent
+    folder = Path(root) if root is not None else manifest if manifest.is_dir() else manifest.parent
     videos: list[Video] = []
     errors: list[str] = []
     first_line: dict[str, int] = {}
@@ -102,6 +104,8 @@ def _names_from(rows: Sequence[_Row]) -> list[str]:
 
 
 def _read_rows(manifest: Path) -> list[_Row]:
+    if manifest.is_dir():
+        return _folder_rows(manifest)
     if not manifest.is_file():
         raise ManifestError(f"{manifest}: no such manifest file")
     try:
@@ -122,6 +126,19 @@ def _read_rows(manifest: Path) -> list[_Row]:
         raise ManifestError(_together(manifest, errors, len(lines)))
     if not rows:
         raise ManifestError(f"{manifest}: the manifest is empty: a header and no rows")
+    return rows
+
+
+def _folder_rows(folder: Path) -> list[_Row]:
+    """Files two or three levels down, in the order of their paths; hidden files are passed over."""
+    rows = []
+    files = sorted(file.relative_to(folder) for file in folder.rglob("*") if not file.is_dir())
+    for number, path in enumerate(files, start=1):
+        if not 2 <= len(path.parts) <= 3 or any(part.startswith(".") for part in path.parts):
+            continue
+        rows.append(_Row(number, str(path), path.parts[-2], path.parts[0] if len(path.parts) == 3 else None))
+    if not rows:
+        raise ManifestError(f"{folder}: expected a folder split/class/file or class/file, found no such file")
     return rows
 
 

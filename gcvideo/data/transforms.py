@@ -6,6 +6,8 @@ rounding of the box to whole pixels and the filter at its border, at a fraction 
 Letters: T frames, H W of the decoded frames, S of the view.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
@@ -35,8 +37,43 @@ def random_view(
     box = max(round(size * min(height, width) / side), 1)
     top = int(torch.randint(height - box + 1, (), generator=generator))
     left = int(torch.randint(width - box + 1, (), generator=generator))
+    return _cut(frames, (top, left, box, box), size, flip, generator)
+
+
+def random_resized_view(frames: Tensor, size: int, min_area: float, flip: bool, generator: torch.Generator) -> Tensor:
+    """Training view: a random box of random area and shape, resized to a square; the same for all frames.
+
+    "Going Deeper with Convolutions" (arXiv:1409.4842, section 6), as torchvision's RandomResizedCrop: the area is
+    uniform in [min_area, 1] of the frame, the aspect ratio log-uniform in [3/4, 4/3]; after ten boxes that do not fit,
+    the largest centre box of an allowed ratio.
+
+    Args:
+        frames: uint8 [T, 3, H, W].
+        size: S.
+        min_area: in (0, 1]; 0.08 for ImageNet.
+        flip: mirror half of the clips.
+
+    Returns:
+        uint8 [T, 3, S, S].
+    """
+    height, width = frames.shape[-2:]
+    for _ in range(10):
+        area = height * width * (min_area + (1 - min_area) * float(torch.rand((), generator=generator)))
+        ratio = math.exp(math.log(4 / 3) * (2 * float(torch.rand((), generator=generator)) - 1))
+        box_height, box_width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+        if 0 < box_height <= height and 0 < box_width <= width:
+            top = int(torch.randint(height - box_height + 1, (), generator=generator))
+            left = int(torch.randint(width - box_width + 1, (), generator=generator))
+            return _cut(frames, (top, left, box_height, box_width), size, flip, generator)
+    box_height, box_width = min(height, round(width * 4 / 3)), min(width, round(height * 4 / 3))
+    box = ((height - box_height) // 2, (width - box_width) // 2, box_height, box_width)
+    return _cut(frames, box, size, flip, generator)
+
+
+def _cut(frames: Tensor, box: tuple[int, int, int, int], size: int, flip: bool, generator: torch.Generator) -> Tensor:
+    """The box (top, left, height, width) resized to S x S, and mirrored by a coin if `flip`."""
     mirrored = flip and bool(torch.randint(2, (), generator=generator))
-    view = F.resized_crop(frames, top, left, box, box, [size, size], antialias=True)
+    view = F.resized_crop(frames, *box, [size, size], antialias=True)
     return view.flip(-1) if mirrored else view
 
 

@@ -34,6 +34,7 @@ def resnet3d(
     stem_kernel: int = 7,
     stem_stride: int = 2,
     stem_pool: bool = True,
+    stem_temporal_stride: int = 1,
     spatial_kernels: Sequence[int] = (3, 3, 3, 3),
     spatial_strides: Sequence[int] = (1, 2, 2, 2),
     zero_init_final_norm: bool = True,
@@ -47,6 +48,7 @@ def resnet3d(
         width: channels of the stem; res2..res5 put out 4, 8, 16, 32 times as many.
         stem_kernel, stem_stride, stem_pool: spatial size and stride of the first convolution, and whether a 3x3
             max-pool of stride 2 follows.
+        stem_temporal_stride: in time, of the first convolution and again of its max-pool.
         spatial_kernels, spatial_strides: of the middle convolution in res2..res5; the stride in its first block.
         zero_init_final_norm: start every residual branch at zero (gamma of its last norm), as the published recipes.
     """
@@ -56,9 +58,10 @@ def resnet3d(
             in_channels=3,
             out_channels=width,
             conv_kernel_size=(stem_temporal, stem_kernel, stem_kernel),
-            conv_stride=(1, stem_stride, stem_stride),
+            conv_stride=(stem_temporal_stride, stem_stride, stem_stride),
             conv_padding=(stem_temporal // 2, stem_kernel // 2, stem_kernel // 2),
             pool=nn.MaxPool3d if stem_pool else None,
+            pool_stride=(stem_temporal_stride, 2, 2),
         )
     ]
     dim_in = width

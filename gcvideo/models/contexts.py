@@ -2,14 +2,15 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pytorchvideo.models.resnet import ResStage
 from torch import nn
 
-from gcvideo.blocks import ContextBlock3d, NonLocalBlock3d, SimplifiedNonLocal3d, SqueezeExcitation3d
+from gcvideo import blocks
 from gcvideo.insertion import Position, insert
+from gcvideo.models.image import ImageResNet
 
 ContextName = Literal[
     "none",
@@ -30,12 +31,12 @@ Places = Mapping[str, Sequence[int] | Literal["all"]]
 
 STAGES = ("res2", "res3", "res4", "res5")
 
-# Block by the first part of a context's name, and the position that its paper gives it in a residual block.
-BLOCKS: dict[str, tuple[Callable[..., nn.Module], Position]] = {
-    "gc": (ContextBlock3d, "after_1x1"),
-    "nl": (NonLocalBlock3d, "after_block"),
-    "snl": (SimplifiedNonLocal3d, "after_1x1"),
-    "se": (SqueezeExcitation3d, "after_1x1"),
+# First part of a context's name -> block for images, block for clips, its position in a residual block by its paper.
+BLOCKS: dict[str, tuple[type[nn.Module], type[nn.Module], Position]] = {
+    "gc": (blocks.ContextBlock2d, blocks.ContextBlock3d, "after_1x1"),
+    "nl": (blocks.NonLocalBlock2d, blocks.NonLocalBlock3d, "after_block"),
+    "snl": (blocks.SimplifiedNonLocal2d, blocks.SimplifiedNonLocal3d, "after_1x1"),
+    "se": (blocks.SqueezeExcitation2d, blocks.SqueezeExcitation3d, "after_1x1"),
 }
 
 # "5" is every other block of res3 and res4, counted from 0. GCNet does not publish the indices: 1,3 / 1,3,5 are those
@@ -75,18 +76,16 @@ def insert_context(
     kind, preset = CONTEXTS[context]
     options = dict(block_options or {})
     if kind is None:
-        said = [name for name, value in (("places", places), ("position", position)) if value is not None]
-        if said or options:
-            raise ValueError(f"context 'none' has no blocks to give {', '.join([*said, *options])} to")
-        return {}
+        return {}  # whatever is said of the blocks: so that one setting turns a configuration into its baseline
     if not preset and not places:
         raise ValueError(f"context {context!r} needs places, such as {{'res4': 'all'}} or {{'res3': [1, 3]}}")
-    block, published = BLOCKS[kind]
+    flat, solid, published = BLOCKS[kind]
+    block = flat if isinstance(model, ImageResNet) else solid
     allowed = [name for name in inspect.signature(block).parameters if name != "in_channels"]
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         raise ValueError(
-            f"context {context!r} is made of {getattr(block, '__name__', block)}, which takes no {', '.join(unknown)}; "
+            f"context {context!r} is made of {block.__name__}, which takes no {', '.join(unknown)}; "
             f"it takes {', '.join(allowed) or 'no option'}"
         )
     names = residual_blocks(model, places or preset, f"context {context!r}")
@@ -98,14 +97,16 @@ def residual_blocks(model: nn.Module, places: Places, what: str) -> list[str]:
     unknown = sorted(set(places) - set(STAGES))
     if unknown:
         raise ValueError(f"{what}: places must be of {STAGES}, got {', '.join(unknown)}")
-    stages = [(name, m) for name, m in model.named_modules() if isinstance(m, ResStage)]
+    if isinstance(model, ImageResNet):
+        stages = [(f"layer{n}", len(model.get_submodule(f"layer{n}"))) for n in (1, 2, 3, 4)]
+    else:
+        stages = [(f"{n}.res_blocks", len(m.res_blocks)) for n, m in model.named_modules() if isinstance(m, ResStage)]
     names = []
-    for (prefix, stage), stage_name in zip(stages, STAGES, strict=True):
-        depth = len(stage.res_blocks)
+    for (prefix, depth), stage_name in zip(stages, STAGES, strict=True):
         chosen = places.get(stage_name, ())
         if chosen != "all" and any(not 0 <= index < depth for index in chosen):
             raise ValueError(
                 f"{what} needs blocks {list(chosen)} of {stage_name}, which has only {depth} (0 is the first)"
             )
-        names += [f"{prefix}.res_blocks.{i}" for i in range(depth) if chosen == "all" or i in chosen]
+        names += [f"{prefix}.{i}" for i in range(depth) if chosen == "all" or i in chosen]
     return names

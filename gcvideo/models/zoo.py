@@ -7,9 +7,18 @@ from torch import nn
 from gcvideo.insertion import Position
 from gcvideo.models.backbones import resnet3d
 from gcvideo.models.contexts import ContextName, Places, insert_context
+from gcvideo.models.image import ImageResNet
 
 ModelName = Literal[
-    "slowonly_r50", "slowonly_r101", "i3d_r50", "i3d_r101", "c2d_r50", "c2d_r101", "slowonly_thin", "slowonly_tiny"
+    "slowonly_r50",
+    "slowonly_r101",
+    "i3d_r50",
+    "i3d_32x2_r50",
+    "i3d_r101",
+    "c2d_r50",
+    "c2d_r101",
+    "slowonly_thin",
+    "slowonly_tiny",
 ]
 
 
@@ -28,6 +37,14 @@ def i3d_r50(num_classes: int, dropout: float) -> nn.Module:
     return resnet3d("i3d", (3, 4, 6, 3), num_classes, dropout)
 
 
+def i3d_32x2_r50(num_classes: int, dropout: float) -> nn.Module:
+    """Inflated 3D ResNet-50 for 32 frames: stem and max-pool halve time, as in mmaction2 and the Non-local paper.
+
+    Tensors are those of `i3d_r50`, the function is not: a checkpoint of the one loads into the other without a word.
+    """
+    return resnet3d("i3d", (3, 4, 6, 3), num_classes, dropout, stem_temporal_stride=2)
+
+
 def i3d_r101(num_classes: int, dropout: float) -> nn.Module:
     """Inflated 3D ResNet-101."""
     return resnet3d("i3d", (3, 4, 23, 3), num_classes, dropout)
@@ -41,6 +58,16 @@ def c2d_r50(num_classes: int, dropout: float) -> nn.Module:
 def c2d_r101(num_classes: int, dropout: float) -> nn.Module:
     """ResNet-101 on frames; time is only pooled."""
     return resnet3d("c2d", (3, 4, 23, 3), num_classes, dropout)
+
+
+def resnet50(num_classes: int, dropout: float) -> nn.Module:
+    """2D ResNet-50 for images, [B, 3, 1, S, S]."""
+    return ImageResNet((3, 4, 6, 3), num_classes, dropout)
+
+
+def resnet101(num_classes: int, dropout: float) -> nn.Module:
+    """2D ResNet-101 for images, [B, 3, 1, S, S]."""
+    return ImageResNet((3, 4, 23, 3), num_classes, dropout)
 
 
 def slowonly_thin(num_classes: int, dropout: float) -> nn.Module:
@@ -88,9 +115,12 @@ MODELS = {
     "slowonly_r50": slowonly_r50,
     "slowonly_r101": slowonly_r101,
     "i3d_r50": i3d_r50,
+    "i3d_32x2_r50": i3d_32x2_r50,
     "i3d_r101": i3d_r101,
     "c2d_r50": c2d_r50,
     "c2d_r101": c2d_r101,
+    "resnet50": resnet50,
+    "resnet101": resnet101,
     "slowonly_thin": slowonly_thin,
     "slowonly_tiny": slowonly_tiny,
 }
@@ -105,7 +135,7 @@ def create_model(
     position: Position | None = None,
     **block_options: Any,
 ) -> nn.Module:
-    """Build a video classifier with random weights: [B, 3, T, H, W] -> logits [B, num_classes].
+    """Build a classifier with random weights: [B, 3, T, H, W] -> logits [B, num_classes]; T = 1 for image models.
 
     Any T, H and W that survive the strides work; the published models take 8 frames of 224 x 224 or 256 x 256.
 

@@ -1,0 +1,55 @@
+"""Published checkpoints by name: checkpoints.csv says where each is and which model takes it.
+
+The URLs are those in the model zoos of the projects; the hashes are the parts that stand in the file names. Two files
+of mmaction2 are listed there with one and the same hash, so neither is checked here.
+"""
+
+import csv
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from gcvideo.download import download
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One published file: `model`, `context` and `options` ("name=value ...") are the arguments of `create_model`."""
+
+    name: str
+    url: str
+    sha256: str
+    model: str
+    context: str
+    options: str
+
+
+@cache
+def checkpoints() -> dict[str, Checkpoint]:
+    """Name -> published checkpoint."""
+    text = (files("gcvideo.models") / "checkpoints.csv").read_text(encoding="utf-8")
+    return {row["name"]: Checkpoint(**row) for row in csv.DictReader(text.splitlines())}
+
+
+def find_weights(name_or_path: str, folder: str | Path | None = None) -> Path:
+    """Path of a checkpoint: a file as it is; a name of checkpoints.csv is downloaded once.
+
+    Args:
+        name_or_path: such as "pytorchvideo/slow_8x8_r50" or "runs/mine/checkpoints/best.ckpt".
+        folder: of the downloads; default $GCVIDEO_CACHE, else ~/.cache/gcvideo.
+
+    Raises:
+        ValueError: neither a file nor a name.
+        DownloadError: see `download`.
+    """
+    if Path(name_or_path).is_file():
+        return Path(name_or_path)
+    known = checkpoints()
+    if name_or_path not in known:
+        raise ValueError(f"weights must be a file or one of {', '.join(known)}; got {name_or_path!r}")
+    entry = known[name_or_path]
+    cache_dir = Path(folder or os.environ.get("GCVIDEO_CACHE") or Path.home() / ".cache" / "gcvideo")
+    suffix = Path(entry.url).suffix
+    return download(entry.url, cache_dir / f"{entry.name}{suffix}", entry.sha256)

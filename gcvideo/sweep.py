@@ -1,0 +1,238 @@
+"""`gcvideo sweep`: variants x seeds of one configuration, and the table that compares them.
+
+Every run is a process of its own (`gcvideo fit`, then `gcvideo test`) in a folder of its own, so a sweep that was
+stopped goes on: finished runs are read from their report.json, an unfinished one continues from its last checkpoint.
+"""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gcvideo.analysis.comparison import compare, markdown
+
+
+class SweepError(ValueError):
+    """The sweep can't begin as it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A sweep file.
+
+    Args:
+        name: folder of the sweep in `runs_dir`.
+        config: configuration file, or several of which later ones win; paths as for `--config`.
+        variants: name -> settings that differ, such as {model.context: gc5}.
+        baseline: the variant that the others are compared with.
+        seeds: of `seed_everything`, at least two to compare anything.
+        settings: for all variants.
+        metric: number in report.json to compare.
+        runs_dir: folder of all runs.
+    """
+
+    name: str
+    config: str | list[str]
+    variants: dict[str, dict[str, Any]]
+    baseline: str
+    seeds: list[int]
+    settings: dict[str, Any] = field(default_factory=dict)
+    metric: str = "video_top1"
+    runs_dir: str = "runs"
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.runs_dir) / self.name
+
+    def arguments(self, variant: str, seed: int) -> list[str]:
+        """Command-line options of one run."""
+        configs = [self.config] if isinstance(self.config, str) else self.config
+        options = [f"--config={config}" for config in configs]
+        options += [f"--name={variant}-seed{seed}", f"--runs_dir={self.folder}", f"--seed_everything={seed}"]
+        for key, value in {**self.settings, **self.variants[variant]}.items():
+            options.append(f"--{key}={value if isinstance(value, str) else json.dumps(value)}")
+        return options
+
+
+def read_sweep(path: str) -> Sweep:
+    """Read a sweep file.
+
+    Raises:
+        SweepError: not a file, not YAML, a key missing or unknown, or values that don't fit together.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise SweepError(f"{path}: {' '.join(str(error).split())}") from error
+    known = [item.name for item in fields(Sweep)]
+    if not isinstance(content, dict) or not set(content) <= set(known):
+        wrong = sorted(set(content) - set(known)) if isinstance(content, dict) else type(content).__name__
+        raise SweepError(f"{path}: keys must be of {', '.join(known)}; got {wrong}")
+    missing = [name for name in ("name", "config", "variants", "baseline", "seeds") if not content.get(name)]
+    if missing:
+        raise SweepError(f"{path}: missing {', '.join(missing)}")
+    variants, seeds = content["variants"], content["seeds"]
+    if not isinstance(variants, dict) or not all(v is None or isinstance(v, dict) for v in variants.values()):
+        raise SweepError(f"{path}: variants must map a name to settings, such as 'gc5: {{model.context: gc5}}'")
+    if content["baseline"] not in variants:
+        raise SweepError(f"{path}: baseline must be one of {', '.join(variants)}; got {content['baseline']!r}")
+    if not isinstance(seeds, list) or len(set(seeds)) < len(seeds) or not all(type(seed) is int for seed in seeds):
+        raise SweepError(f"{path}: seeds must be a list of different whole numbers, got {seeds}")
+    return Sweep(**{**content, "variants": {str(name): settings or {} for name, settings in variants.items()}})
+
+
+def run_sweep(sweep: Sweep, jobs: int = 1) -> list[str]:
+    """Do what is missing of a sweep, `jobs` runs at a time, and write the table after every run.
+
+    Returns:
+        Names of the runs that failed; the log of each is log.txt in its folder.
+
+    Raises:
+        SweepError: a run of that name was made with other settings.
+    """
+    runs = [(variant, seed) for seed in sweep.seeds for variant in sweep.variants]
+    for variant, seed in runs:
+        _claim(sweep, variant, seed)
+    todo = [run for run in runs if _result(sweep, *run) is None]
+    print(f"{len(runs)} runs, {len(runs) - len(todo)} done already", flush=True)
+    failed, started = [], time.monotonic()
+    children = _Children()
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        futures = {pool.submit(_run, sweep, variant, seed, jobs, children): (variant, seed) for variant, seed in todo}
+        for number, future in enumerate(as_completed(futures), start=1):
+            name = "{}-seed{}".format(*futures[future])
+            if future.result():
+                told = f"{sweep.metric} {_result(sweep, *futures[future]):.3f}"
+            else:
+                failed.append(name)
+                told = f"failed, see {sweep.folder / name / 'log.txt'}"
+            left = (time.monotonic() - started) / number * (len(todo) - number)
+            print(f"[{number}/{len(todo)}] {name}: {told}; about {left / 60:.0f} min left", flush=True)
+            write_tables(sweep)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        children.stop()
+    write_tables(sweep)
+    return failed
+
+
+def write_tables(sweep: Sweep) -> None:
+    """Write runs.csv, table.csv, table.md and plot.png from the runs that are finished."""
+    from gcvideo import plots
+
+    results: dict[str, dict[int, float]] = {
+        variant: {seed: value for seed in sweep.seeds if (value := _result(sweep, variant, seed)) is not None}
+        for variant in sweep.variants
+    }
+    rows = compare(results, sweep.baseline)
+    if not rows:
+        return
+    _write_csv(
+        sweep.folder / "runs.csv",
+        [{"variant": v, "seed": s, sweep.metric: x} for v, by_seed in results.items() for s, x in by_seed.items()],
+    )
+    table = [
+        {
+            "variant": row.variant,
+            "seeds": len(row.values),
+            "mean": row.mean,
+            "spread": row.spread,
+            "difference": row.difference,
+            "low": row.low,
+            "high": row.high,
+            "p": row.p,
+            "verdict": row.verdict,
+        }
+        for row in rows
+    ]
+    _write_csv(sweep.folder / "table.csv", table)
+    (sweep.folder / "table.md").write_text(markdown(rows, sweep.metric, sweep.baseline), encoding="utf-8")
+    (sweep.folder / "plot.png").write_bytes(plots.variants(rows, sweep.metric, sweep.baseline))
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _claim(sweep: Sweep, variant: str, seed: int) -> None:
+    """Make the folder of a run, or see that it is of the same settings."""
+    folder = sweep.folder / f"{variant}-seed{seed}"
+    arguments = sweep.arguments(variant, seed)
+    note = folder / "sweep.json"
+    if note.exists():
+        before = json.loads(note.read_text(encoding="utf-8"))
+        if before != arguments:
+            changed = ", ".join(sorted(set(before) ^ set(arguments)))
+            raise SweepError(f"{folder} was run with other settings ({changed}): remove it or rename the sweep")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(arguments, indent=1), encoding="utf-8")
+
+
+def _result(sweep: Sweep, variant: str, seed: int) -> float | None:
+    """Metric of a finished run, else None."""
+    report = sweep.folder / f"{variant}-seed{seed}" / "report.json"
+    if not report.exists():
+        return None
+    results: Mapping[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    if not isinstance(results.get(sweep.metric), int | float):
+        numbers = ", ".join(key for key, value in results.items() if isinstance(value, int | float))
+        raise SweepError(f"metric must be one of {numbers}; got {sweep.metric!r}")
+    return float(results[sweep.metric])
+
+
+def _run(sweep: Sweep, variant: str, seed: int, jobs: int, children: "_Children") -> bool:
+    """Fit and test; whether both went well."""
+    folder = sweep.folder / f"{variant}-seed{seed}"
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    environment = {"OMP_NUM_THREADS": threads, **os.environ}
+    arguments = sweep.arguments(variant, seed)
+    resume = ["--ckpt_path=last"] if (folder / "checkpoints" / "last.ckpt").exists() else []
+    with (folder / "log.txt").open("a", encoding="utf-8") as log:
+        for verb, more in (("fit", resume), ("test", [])):
+            command = [sys.executable, "-m", "gcvideo.cli", verb, *arguments, *more]
+            if children.call(command, log, environment):
+                return False
+    return _result(sweep, variant, seed) is not None
+
+
+class _Children:
+    """The processes that run now; all are stopped when the sweep is."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def call(self, command: list[str], log: Any, environment: Mapping[str, str]) -> int:
+        """Exit status of the command."""
+        with self._lock:
+            if self._stopped:
+                return 1
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            self._running.add(process)
+        try:
+            return process.wait()
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.terminate()
