@@ -138,14 +138,18 @@ class VideoTask(pl.LightningModule):
 
     def prepare_data(self) -> None:
         """Download the weights, on one process of each machine."""
-        if self.hparams["weights"]:
+        if self._begins():
             find_weights(self.hparams["weights"])
 
     def setup(self, stage: str) -> None:
         """Load the weights that a new training starts from."""
-        if stage == "fit" and self.hparams["weights"] and not self.trainer.ckpt_path:
+        if self._begins():
             path = find_weights(self.hparams["weights"])
             rank_zero_info(f"weights: {load_weights(self.net, path, self.hparams['inflation'])}")
+
+    def _begins(self) -> bool:
+        """Whether this is a training, of given weights, that is not resumed."""
+        return bool(self.trainer.training and self.hparams["weights"] and not self.trainer.ckpt_path)
 
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 frames [B, V, 3, T, S, S] -> logits [B, V, K]."""

@@ -54,7 +54,8 @@ FORBIDDEN = {
 # Packages -> the only files that may import them.
 ONLY_IN = {
     "decord": ("data/decode.py",),
-    "pytorchvideo": ("models/backbones.py", "models/zoo.py"),
+    "pytorchvideo": ("models/backbones.py", "models/contexts.py"),
+    "scipy": ("analysis/comparison.py",),
     "matplotlib": ("plots.py",),
     "av": ("data/synthetic.py",),
     "jsonargparse": (),

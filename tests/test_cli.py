@@ -49,7 +49,7 @@ def test_version_unknown_verb_and_no_verb(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == "gcvideo 0.1.0\n"
     assert main(["train"]) == 2
-    assert "no verb 'train'; wanted fit, validate, test, predict or synth" in capsys.readouterr().err
+    assert "no verb 'train'; wanted one of fit, validate, test, predict, sweep, synth, table" in capsys.readouterr().err
     assert main([]) == 2
 
 
@@ -126,7 +126,9 @@ def test_print_config_is_yaml_and_can_be_read_back(tmp_path):
         (["fit", "--data.manifest", "no.csv"], "no.csv: no such manifest file"),
         (["fit"], "no such manifest file"),
         (["fit", "--data.size", "300"], "expected 1 <= size <= short_side_min"),
-        (["fit", "--model.context", "gc5"], "needs block 1 of res3"),
+        (["fit", "--model.weights", "nothing.pth"], "weights must be a file or one of .*got 'nothing.pth'"),
+        (["fit", "--model.mode", "gaussian"], "made of ContextBlock3d, which takes no mode"),
+        (["fit", "--model.context", "gc5"], "needs blocks .1, 3. of res3, which has only 1"),
     ),
 )
 def test_a_request_that_cannot_be_served_is_an_error_of_one_line(
@@ -134,7 +136,7 @@ def test_a_request_that_cannot_be_served_is_an_error_of_one_line(
 ):
     monkeypatch.chdir(tmp_path)
     more = ["--config", CONFIG] if arguments[0] == "fit" else []
-    if arguments[-1] in ("300", "gc5"):
+    if arguments[-1] in ("300", "gc5", "nothing.pth", "gaussian"):
         more += ["--data.manifest", str(synthetic)]
     monkeypatch.setattr(sys, "argv", ["gcvideo", arguments[0], *more, *arguments[1:]])
     assert main() == 2

@@ -1,16 +1,32 @@
 """Every configuration parses, builds its model and its data settings, and trains a step on tiny input."""
 
 import inspect
+import re
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
+import torch
+import torchvision
 import yaml
 
 from gcvideo.data.datamodule import VideoDataModule
+from gcvideo.models import checkpoints
+from gcvideo.sweep import read_sweep
 from gcvideo.task import VideoTask
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+FOLDER = Path(__file__).parent.parent / "configs"
+ALONE = ("demo", "ucf_subset", "imagenet/finetune_gc")
+ROWS = ("nl5", "snl5", "gc5", "gc_all")
+# Files that are given together, later ones win: the paper's five rows under two recipes, and other networks and data.
+RECIPES = [
+    *((recipe, *row) for recipe in ("imagenet", "scratch") for row in ((), *((name,) for name in ROWS))),
+    ("scratch", "i3d_r50", "gc5"),
+    ("imagenet", "i3d_r50"),
+    ("imagenet", "r101", "gc_all"),
+    ("scratch", "k600"),
+]
+COMBINATIONS = [(name,) for name in ALONE] + [tuple(f"kinetics/{name}" for name in recipe) for recipe in RECIPES]
 
 
 def default_of(group, name):
@@ -18,9 +34,42 @@ def default_of(group, name):
     return inspect.signature(home.__init__).parameters[name].default
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_config_trains_a_step(path, synthetic, tmp_path):
-    config = yaml.safe_load(path.read_text())
+def read(files):
+    """The settings of all files, later ones over earlier ones."""
+    merged = {"model": {}, "data": {}, "trainer": {}}
+    for file in files:
+        for group, settings in yaml.safe_load((FOLDER / f"{file}.yaml").read_text()).items():
+            if isinstance(settings, dict):
+                merged[group].update(settings)
+    return merged
+
+
+@pytest.fixture(scope="session")
+def image_weights(tmp_path_factory):
+    """Random ResNets in files of torchvision: what the recipes would download."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name in ("resnet50", "resnet101"):
+        torch.save(getattr(torchvision.models, name)().state_dict(), folder / f"{name}_v1.pth")
+    return folder
+
+
+def test_every_file_is_in_a_test():
+    files = {str(path.relative_to(FOLDER)).removesuffix(".yaml") for path in FOLDER.rglob("*.yaml")}
+    assert {file for files in COMBINATIONS for file in files} == {file for file in files if "sweeps/" not in file}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param(files, id="+".join(files), marks=[] if files[0] in ALONE[:2] else pytest.mark.slow)
+        for files in COMBINATIONS
+    ],
+)
+def test_config_trains_a_step(files, synthetic, tmp_path, image_weights):
+    config = read(files)
+    if "weights" in config["model"]:
+        assert config["model"]["weights"] in checkpoints()
+        config["model"]["weights"] = str(image_weights / f"{config['model']['weights'].split('/')[1]}.pth")
     small = {"manifest": str(synthetic), "batch_size": 2, "num_workers": 0, "test_split": "test"}
     small |= {"size": 32, "short_side_min": 32, "short_side_max": 32, "eval_short_side": 32}
     data = VideoDataModule(**(config["data"] | small))
@@ -35,3 +84,22 @@ def test_config_trains_a_step(path, synthetic, tmp_path):
     )  # fmt: skip
     trainer.fit(task, data)
     assert trainer.global_step == 1
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_begins_with_where_it_comes_from(path):
+    head = re.match(r"(#.*\n)+", path.read_text())[0]
+    assert len(head) > 60
+    if path.parent.name in ("kinetics", "imagenet"):
+        assert "# Source: " in head
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_sweeps_can_be_read_and_their_variants_built(path, monkeypatch):
+    monkeypatch.chdir(FOLDER.parent)
+    sweep = read_sweep(str(path))
+    base = read([sweep.config.removeprefix("configs/").removesuffix(".yaml")])
+    for settings in sweep.variants.values():
+        changes = {name.removeprefix("model."): value for name, value in settings.items()}
+        VideoTask(["a", "b"], **(base["model"] | changes))
+    assert len(sweep.seeds) >= 5

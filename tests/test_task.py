@@ -175,3 +175,49 @@ def test_settings_of_the_resuming_run_win(tmp_path, synthetic):
 def test_no_class_names():
     with pytest.raises(ValueError, match="class_names must name at least one class"):
         VideoTask([])
+
+
+def test_pixels_are_normalised_by_channel():
+    model = VideoTask(NAMES, "slowonly_tiny", mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 1.0))
+    clips = torch.full((1, 3, 2, 4, 4), 51, dtype=torch.uint8)  # 0.2
+    expected = torch.tensor([0.2, 0.0, -0.1]).view(1, 3, 1, 1, 1).expand(1, 3, 2, 4, 4)
+    torch.testing.assert_close(model.normalise(clips), expected)
+    assert not [key for key in model.state_dict() if key in ("mean", "std")]
+
+
+def test_fine_tuning_starts_from_weights_and_a_resumed_run_does_not(tmp_path, synthetic, caplog):
+    module = data(synthetic)
+    source = task(module.class_names)
+    for parameter in source.net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    torch.save({"state_dict": {f"net.{k}": v for k, v in source.net.state_dict().items()}}, tmp_path / "w.ckpt")
+    model = task(module.class_names, weights=str(tmp_path / "w.ckpt"), lr=0.0)
+    saver = ModelCheckpoint(dirpath=tmp_path, filename="run")
+    trainer(tmp_path, saver, enable_checkpointing=True).fit(model, datamodule=module)
+    key = "blocks.1.res_blocks.0.branch2.conv_a.weight"
+    assert torch.equal(model.net.state_dict()[key], source.net.state_dict()[key])
+    (tmp_path / "w.ckpt").unlink()  # a resumed run, and a test, need the weights no more
+    again = task(module.class_names, weights=str(tmp_path / "gone.ckpt"), lr=0.0)
+    trainer(tmp_path, max_epochs=2).fit(again, datamodule=module, ckpt_path=str(tmp_path / "run.ckpt"))
+    assert torch.equal(again.net.state_dict()[key], source.net.state_dict()[key])
+
+
+def test_an_image_model_learns_images_through_the_same_task(tmp_path):
+    """Classes told apart by colour, in a folder split/class/file."""
+    from torchvision.io import write_png
+
+    for split, count in (("train", 8), ("val", 2)):
+        for label, colour in (("blue", 2), ("red", 0)):
+            folder = tmp_path / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                image = torch.randint(0, 100, (3, 40, 48), dtype=torch.uint8)
+                image[colour] += 120
+                write_png(image, str(folder / f"{number}.png"))
+    module = data(
+        tmp_path, clip_frames=1, batch_size=8, min_area=0.5, test_split="val", temporal_views=1, spatial_views=1
+    )
+    model = VideoTask(module.class_names, "resnet50", "gc_all", optimizer="adamw", lr=3e-4, lr_batch=None, ratio=1 / 16)
+    fit = trainer(tmp_path, max_epochs=4)
+    fit.fit(model, datamodule=module)
+    assert fit.logged_metrics["val/video_top1"] == 1.0

@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from gcvideo.download import download
+from gcvideo.models.reading import WeightsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,14 @@ def find_weights(name_or_path: str, folder: str | Path | None = None) -> Path:
         folder: of the downloads; default $GCVIDEO_CACHE, else ~/.cache/gcvideo.
 
     Raises:
-        ValueError: neither a file nor a name.
+        WeightsError: neither a file nor a name.
         DownloadError: see `download`.
     """
     if Path(name_or_path).is_file():
         return Path(name_or_path)
     known = checkpoints()
     if name_or_path not in known:
-        raise ValueError(f"weights must be a file or one of {', '.join(known)}; got {name_or_path!r}")
+        raise WeightsError(f"weights must be a file or one of {', '.join(known)}; got {name_or_path!r}")
     entry = known[name_or_path]
     cache_dir = Path(folder or os.environ.get("GCVIDEO_CACHE") or Path.home() / ".cache" / "gcvideo")
     suffix = Path(entry.url).suffix

@@ -17,6 +17,8 @@ ModelName = Literal[
     "i3d_r101",
     "c2d_r50",
     "c2d_r101",
+    "resnet50",
+    "resnet101",
     "slowonly_thin",
     "slowonly_tiny",
 ]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.dataset import BrokenVideoError, ClipSettings, EvalDataset, TrainDataset, collate
 from gcvideo.data.manifest import Video
 from gcvideo.data.sampling import uniform_clips
@@ -143,3 +144,12 @@ def test_collate_leaves_skipped_videos_out(files, bad):
     assert frames.shape == (2, 9, 3, 4, 64, 64)
     assert labels.tolist() == indices.tolist() == [0, 2]
     assert collate([None]) is None
+
+
+def test_random_resized_boxes_are_a_setting(numbered_clip):
+    video = [Video(numbered_clip(12), 0, "a")]
+    plain, resized = (TrainDataset(video, CLIP, (64, 64), False, 0, 0.0, area)[(0, 0)][0] for area in (None, 0.1))
+    assert plain.shape == resized.shape
+    assert not torch.equal(plain, resized)
+    with pytest.raises(ValueError, match=r"min_area must be in \(0, 1\], got 0"):
+        VideoDataModule(min_area=0.0)

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torchvision.io import write_jpeg, write_png
 
 from gcvideo.data.decode import VideoDecodeError, open_video
 from gcvideo.data.synthetic import write_video
@@ -169,3 +170,25 @@ def test_rotation_of_real_files_is_applied(real_videos):
         shapes[angle] = tuple(reader.read(torch.tensor([0])).shape[1:3])
     assert shapes[0] == shapes[180]
     assert shapes[90] == shapes[270] == shapes[0][::-1]
+
+
+def test_an_image_is_a_video_of_one_frame(tmp_path):
+    image = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
+    write_png(image, str(tmp_path / "a b.PNG"))
+    reader = open_video(str(tmp_path / "a b.PNG"))
+    assert (reader.num_frames, reader.fps) == (1, 1.0)
+    frames = reader.read(torch.tensor([0, 0, 0]))
+    assert frames.shape == (3, 20, 30, 3)
+    assert torch.equal(frames[2].permute(2, 0, 1), image)
+    write_jpeg(image[:1], str(tmp_path / "grey.jpeg"))
+    assert open_video(str(tmp_path / "grey.jpeg")).read(torch.tensor([0])).shape == (1, 20, 30, 3)
+
+
+def test_bad_images(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"not an image")
+    for name in ("a.jpg", "missing.png"):
+        with pytest.raises(VideoDecodeError, match="not an image that can be read"):
+            open_video(str(tmp_path / name)).read(torch.tensor([0]))
+    write_png(torch.zeros(3, 4, 4, dtype=torch.uint8), str(tmp_path / "b.png"))
+    with pytest.raises(VideoDecodeError, match=r"frames \[0, 1\] asked of an image"):
+        open_video(str(tmp_path / "b.png")).read(torch.tensor([0, 1]))

@@ -134,3 +134,31 @@ def test_manifest_of_real_videos(real_videos):
     assert read_class_names(manifest) == [
         "Archery", "BasketballDunk", "HorseRace", "PlayingPiano", "PlayingViolin", "Surfing"
     ]  # fmt: skip
+
+
+def test_folder_of_splits_and_classes(tmp_path):
+    for name in (
+        "train/run/a.jpg",
+        "train/walk far/b.mp4",
+        "val/run/a.jpg",
+        "val/run/.hidden",
+        "note.txt",
+        ".x/a/b.jpg",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    videos = read_manifest(tmp_path, "train")
+    assert [(video.name, video.label, video.file) for video in videos] == [
+        ("train/run/a.jpg", 0, str(tmp_path / "train/run/a.jpg")),
+        ("train/walk far/b.mp4", 1, str(tmp_path / "train/walk far/b.mp4")),
+    ]
+    assert [video.name for video in read_manifest(tmp_path, "val")] == ["val/run/a.jpg"]
+    assert read_class_names(tmp_path) == ["run", "walk far"]
+    assert [video.label for video in read_manifest(tmp_path / "train")] == [0, 1]
+    with pytest.raises(ManifestError, match="no rows of split 'test'; splits there: train, val"):
+        read_manifest(tmp_path, "test")
+
+
+def test_folder_without_videos(tmp_path):
+    with pytest.raises(ManifestError, match="expected a folder split/class/file or class/file, found no such file"):
+        read_manifest(tmp_path)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gcvideo.data.transforms import fixed_views, random_view
+from gcvideo.data.transforms import fixed_views, random_resized_view, random_view
 
 
 def ramp(height, width, num_frames=2):
@@ -85,3 +85,44 @@ def test_a_view_is_a_function_of_the_generator():
 def test_unknown_number_of_spatial_views():
     with pytest.raises(ValueError, match=r"spatial_views must be one of \(1, 3\), got 5"):
         fixed_views(ramp(32, 32), 32, 32, 5)
+
+
+def corners(view):
+    """Box of a view of `ramp`: left, top, right, bottom, by its corner pixels."""
+    return [int(view[0, 0, 0, 0]), int(view[0, 1, 0, 0]), int(view[0, 0, -1, -1]), int(view[0, 1, -1, -1])]
+
+
+def test_resized_view_has_area_and_shape_in_their_range_and_the_same_box_in_all_frames():
+    areas, ratios = [], []
+    for seed in range(300):
+        view = random_resized_view(ramp(200, 240), 64, 0.25, False, generator(seed))
+        assert view.shape == (2, 3, 64, 64)
+        assert torch.equal(view[0, :2], view[1, :2])
+        left, top, right, bottom = corners(view)
+        width, height = (right - left) * 64 / 63, (bottom - top) * 64 / 63  # corners are centres of pixels of the view
+        areas.append(width * height / (200 * 240))
+        ratios.append(width / height)
+    assert 0.2 < min(areas) < 0.35
+    assert 0.85 < max(areas) <= 1.05
+    assert 0.7 < min(ratios) < 0.85
+    assert 1.2 < max(ratios) < 1.42
+
+
+def test_resized_view_is_a_function_of_the_generator_and_flips_half():
+    frames = ramp(100, 120)
+    once, again = (random_resized_view(frames, 32, 0.08, True, generator(5)) for _ in range(2))
+    assert torch.equal(once, again)
+    flipped = sum(
+        corners(view)[0] > corners(view)[2]
+        for view in (random_resized_view(frames, 32, 0.5, True, generator(seed)) for seed in range(100))
+    )
+    assert 30 < flipped < 70
+
+
+@pytest.mark.parametrize(("height", "width"), ((10, 200), (200, 10)))
+def test_resized_view_of_a_long_strip_is_its_centre(height, width):
+    """Boxes of half the area do not fit: the largest centre box of an allowed ratio is taken."""
+    view = random_resized_view(ramp(height, width), 16, 0.5, False, generator(0))
+    left, top, right, bottom = corners(view)
+    assert abs((left + right) / 2 - (width - 1) / 2) <= 1
+    assert abs((top + bottom) / 2 - (height - 1) / 2) <= 1

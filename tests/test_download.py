@@ -1,0 +1,90 @@
+"""Downloads against a real HTTP server on this machine: whole, resumed, cut off, wrong."""
+
+import hashlib
+import http.server
+import threading
+
+import pytest
+
+from gcvideo.download import DownloadError, download
+
+CONTENT = bytes(range(256)) * 5000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT; "cut" in the path ends the first answer early, "plain" ignores ranges."""
+
+    def do_GET(self):
+        self.server.requests.append((self.path, self.headers.get("Range")))
+        if "missing" in self.path:
+            self.send_error(404)
+            return
+        start = 0
+        if self.headers.get("Range") and "plain" not in self.path:
+            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            if start >= len(CONTENT):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+                self.end_headers()
+                return
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.end_headers()
+        first = sum(path == self.path for path, _ in self.server.requests) == 1
+        body = CONTENT[start:]
+        self.wfile.write(body[: len(body) // 3] if "cut" in self.path and first else body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        httpd.requests = []
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        httpd.url = f"http://127.0.0.1:{httpd.server_port}"
+        yield httpd
+        httpd.shutdown()
+
+
+def test_whole_file_once(server, tmp_path):
+    target = tmp_path / "new folder" / "file.bin"
+    assert download(f"{server.url}/file", target, SHA256[:8]) == target
+    assert target.read_bytes() == CONTENT
+    download(f"{server.url}/file", target, SHA256)
+    assert len(server.requests) == 1
+    assert [file.name for file in target.parent.iterdir()] == ["file.bin"]
+
+
+@pytest.mark.parametrize("path", ("cut", "cut-plain"))
+def test_goes_on_where_it_was_cut_off(server, tmp_path, path):
+    target = tmp_path / "file.bin"
+    with pytest.raises(DownloadError, match=rf"cut off at {len(CONTENT) // 3} of {len(CONTENT)} bytes"):
+        download(f"{server.url}/{path}", target)
+    assert not target.exists()
+    download(f"{server.url}/{path}", target, SHA256)
+    assert target.read_bytes() == CONTENT
+    assert server.requests[1][1] == f"bytes={len(CONTENT) // 3}-"
+
+
+def test_stopped_between_the_last_byte_and_the_end(server, tmp_path):
+    (tmp_path / "file.bin.part").write_bytes(CONTENT)
+    assert download(f"{server.url}/file", tmp_path / "file.bin", SHA256).read_bytes() == CONTENT
+
+
+def test_another_content_is_removed(server, tmp_path):
+    with pytest.raises(DownloadError, match=rf"SHA-256 is {SHA256}, wanted 0badcafe\.\.\."):
+        download(f"{server.url}/file", tmp_path / "file.bin", "0badcafe")
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_answer(server, tmp_path):
+    with pytest.raises(DownloadError, match="404"):
+        download(f"{server.url}/missing", tmp_path / "file.bin")
+    with pytest.raises(DownloadError, match="http://127.0.0.1:9/x"):
+        download("http://127.0.0.1:9/x", tmp_path / "file.bin", timeout_s=5)
