@@ -7,14 +7,53 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gcvideo.blocks import ContextBlock1d, ContextBlock2d, ContextBlock3d
+    from gcvideo.blocks import (
+        ContextBlock1d,
+        ContextBlock2d,
+        ContextBlock3d,
+        NonLocalBlock1d,
+        NonLocalBlock2d,
+        NonLocalBlock3d,
+        SimplifiedNonLocal1d,
+        SimplifiedNonLocal2d,
+        SimplifiedNonLocal3d,
+        SqueezeExcitation1d,
+        SqueezeExcitation2d,
+        SqueezeExcitation3d,
+    )
     from gcvideo.insertion import insert, inserted_blocks
-    from gcvideo.models import create_model
+    from gcvideo.models import create_model, export_weights, find_weights, load_weights
 
 __version__ = "0.1.0"
-__all__ = ["ContextBlock1d", "ContextBlock2d", "ContextBlock3d", "create_model", "insert", "inserted_blocks"]
+__all__ = [
+    "ContextBlock1d",
+    "ContextBlock2d",
+    "ContextBlock3d",
+    "NonLocalBlock1d",
+    "NonLocalBlock2d",
+    "NonLocalBlock3d",
+    "SimplifiedNonLocal1d",
+    "SimplifiedNonLocal2d",
+    "SimplifiedNonLocal3d",
+    "SqueezeExcitation1d",
+    "SqueezeExcitation2d",
+    "SqueezeExcitation3d",
+    "create_model",
+    "export_weights",
+    "find_weights",
+    "insert",
+    "inserted_blocks",
+    "load_weights",
+]
 
-_HOME = {"create_model": "gcvideo.models", "insert": "gcvideo.insertion", "inserted_blocks": "gcvideo.insertion"}
+_HOME = {
+    "create_model": "gcvideo.models",
+    "export_weights": "gcvideo.models",
+    "find_weights": "gcvideo.models",
+    "insert": "gcvideo.insertion",
+    "inserted_blocks": "gcvideo.insertion",
+    "load_weights": "gcvideo.models",
+}
 
 
 def __getattr__(name: str) -> Any:

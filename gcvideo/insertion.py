@@ -10,7 +10,7 @@ import copy
 import difflib
 import fnmatch
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +32,16 @@ _RESIDUAL_BLOCKS: tuple[tuple[str, str | None], ...] = (
     ("conv2", "relu"),  # torchvision.models.video BasicBlock
 )
 
+# Types of modules (torchvision's Swin) that put out [B, ..., C].
+_CHANNELS_LAST = ("SwinTransformerBlock", "SwinTransformerBlockV2", "PatchMerging", "PatchMergingV2", "PatchEmbed3d")
+
 
 def insert(
     model: nn.Module,
     blocks: Mapping[str, nn.Module | Callable[[int], nn.Module]],
     position: Position = "after_block",
-    example: Tensor | None = None,
+    example: Any = None,
+    channel_axis: Literal[1, -1] = 1,
 ) -> dict[str, nn.Module]:
     """Insert blocks into `model`, in place. Either all are inserted or, on an error, none.
 
@@ -50,9 +54,11 @@ def insert(
         position: "after_block" refines the output of the named module, whatever it is. For a named residual block of
             pytorchvideo, torchvision or timm, "after_1x1" refines the residual branch before the addition (GCNet's
             default), and "after_add" the sum before the ReLU.
-        example: input of the model, for a dry run that finds the channels of modules that do not tell them
-            (convolutions, batch norms and the residual blocks above tell them). The dry run is in eval mode, without
-            gradients, and changes nothing.
+        example: input of the model (the argument of its forward), for a dry run that finds the channels of modules
+            that do not tell them (convolutions, batch norms and the residual blocks above tell them). The dry run is
+            in eval mode, without gradients, and changes nothing.
+        channel_axis: of the features: 1, or -1 for hosts such as Swin, whose features are [B, ..., C]; "after_block"
+            only.
 
     Returns:
         Name of the module refined -> its block, in the order of the model.
@@ -69,6 +75,8 @@ def insert(
         >>> list(insert(model, {"layer3.*": ContextBlock3d, "layer4.1": ContextBlock3d}, position="after_1x1"))
         ['layer3.0.conv2', 'layer3.1.conv2', 'layer4.1.conv2']
     """
+    if channel_axis not in (1, -1) or (channel_axis == -1 and position != "after_block"):
+        raise ValueError(f"channel_axis must be 1, or -1 with position 'after_block', got {channel_axis}, {position!r}")
     modules = dict(model.named_modules())
     targets: dict[str, tuple[nn.Module | Callable[[int], nn.Module], bool]] = {}
     for pattern, block in blocks.items():
@@ -80,6 +88,8 @@ def insert(
             )
         for name in matches:
             target, before = _resolve(name, modules, position)
+            if channel_axis == 1 and type(modules[target]).__name__ in _CHANNELS_LAST:
+                raise ValueError(f"{target!r} puts out features [B, ..., C]: pass channel_axis=-1")
             if target in targets:
                 raise ValueError(f"{pattern!r} matches {target!r}, which another name of this call matches too")
             if hasattr(modules[target], CHILD):
@@ -91,6 +101,8 @@ def insert(
         seen = _dry_run(model, {modules[n]: n for n, c in channels.items() if c is None}, example)
     ready: dict[str, nn.Module] = {}
     for name in sorted(targets, key=list(modules).index):
+        if channel_axis == -1 and isinstance(seen.get(name), Tensor):
+            seen[name] = seen[name].movedim(-1, 1)
         ready[name] = _make(name, targets[name][0], channels[name], seen, example is not None)
     for name, block in ready.items():
         host = modules[name]
@@ -100,7 +112,7 @@ def insert(
         if targets[name][1]:
             host.register_forward_pre_hook(_refine_input)
         else:
-            host.register_forward_hook(_refine_output)
+            host.register_forward_hook(_refine_output if channel_axis == 1 else _refine_channels_last)
     return ready
 
 
@@ -109,7 +121,7 @@ def inserted_blocks(model: nn.Module) -> dict[str, nn.Module]:
     hooked = {
         name: module
         for name, module in model.named_modules()
-        if {_refine_output, _refine_input} & {*module._forward_hooks.values(), *module._forward_pre_hooks.values()}
+        if _HOOKS & {*module._forward_hooks.values(), *module._forward_pre_hooks.values()}
     }
     return {name: module.get_submodule(CHILD) for name, module in hooked.items()}
 
@@ -118,8 +130,15 @@ def _refine_output(module: nn.Module, args: Any, output: Any) -> Tensor:
     return module.get_submodule(CHILD)(output)
 
 
+def _refine_channels_last(module: nn.Module, args: Any, output: Any) -> Tensor:
+    return module.get_submodule(CHILD)(output.movedim(-1, 1)).movedim(1, -1)
+
+
 def _refine_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return (module.get_submodule(CHILD)(args[0]), *args[1:])
+
+
+_HOOKS = {_refine_output, _refine_channels_last, _refine_input}
 
 
 def _match(pattern: str, modules: Mapping[str, nn.Module]) -> list[str]:
@@ -166,6 +185,8 @@ def _told_channels(name: str, modules: Mapping[str, nn.Module]) -> int | None:
         return module.out_channels
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return module.num_features
+    if type(module).__name__ == "FrozenBatchNorm2d":  # torchvision's, in detectors
+        return cast(Tensor, module.weight).numel()
     if isinstance(module, nn.Sequential) and len(module):
         return _told_channels(f"{name}.{next(reversed(module._modules))}", modules)
     if isinstance(module, nn.ReLU):
@@ -177,7 +198,7 @@ def _told_channels(name: str, modules: Mapping[str, nn.Module]) -> int | None:
     return None
 
 
-def _dry_run(model: nn.Module, names: Mapping[nn.Module, str], example: Tensor) -> dict[str, Any]:
+def _dry_run(model: nn.Module, names: Mapping[nn.Module, str], example: Any) -> dict[str, Any]:
     """Outputs of the named modules for `example`, found on a copy so that the model stays as it is."""
     twin = copy.deepcopy(model).eval()
     outputs: dict[str, Any] = {}

@@ -137,19 +137,15 @@ class VideoTask(pl.LightningModule):
         self.scores = VideoScores()
 
     def prepare_data(self) -> None:
-        """Download the weights, on one process of each machine."""
-        if self._begins():
+        """Download the weights that a training starts from, on one process of each machine."""
+        if self.trainer.state.fn == "fit" and self.hparams["weights"]:
             find_weights(self.hparams["weights"])
 
     def setup(self, stage: str) -> None:
-        """Load the weights that a new training starts from."""
-        if self._begins():
-            path = find_weights(self.hparams["weights"])
-            rank_zero_info(f"weights: {load_weights(self.net, path, self.hparams['inflation'])}")
-
-    def _begins(self) -> bool:
-        """Whether this is a training, of given weights, that is not resumed."""
-        return bool(self.trainer.training and self.hparams["weights"] and not self.trainer.ckpt_path)
+        """Load them; a checkpoint to resume from is loaded later, over them."""
+        if stage == "fit" and self.hparams["weights"]:
+            report = load_weights(self.net, find_weights(self.hparams["weights"]), self.hparams["inflation"])
+            rank_zero_info(f"weights: {report}")
 
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 frames [B, V, 3, T, S, S] -> logits [B, V, K]."""

@@ -106,6 +106,8 @@ class GcvideoCLI(LightningCLI):
         config.ckpt_path = self._checkpoint(config.ckpt_path)
         if self.subcommand != "fit":
             self._adopt_settings(config)
+        elif config.ckpt_path is not None:
+            config.model.weights = None  # the checkpoint has them; their file may be gone
         if config.model.class_names is None:
             config.model.class_names = config.data.class_names or read_class_names(config.data.manifest or "")
         config.data.class_names = list(config.model.class_names)

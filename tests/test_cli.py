@@ -126,7 +126,7 @@ def test_print_config_is_yaml_and_can_be_read_back(tmp_path):
         (["fit", "--data.manifest", "no.csv"], "no.csv: no such manifest file"),
         (["fit"], "no such manifest file"),
         (["fit", "--data.size", "300"], "expected 1 <= size <= short_side_min"),
-        (["fit", "--model.weights", "nothing.pth"], "weights must be a file or one of .*got 'nothing.pth'"),
+        (["fit", "--model.weights", "nothing.pth"], "weights must be a file or a name of .*got 'nothing.pth'"),
         (["fit", "--model.mode", "gaussian"], "made of ContextBlock3d, which takes no mode"),
         (["fit", "--model.context", "gc5"], "needs blocks .1, 3. of res3, which has only 1"),
     ),
@@ -162,7 +162,9 @@ def test_the_whole_way(tmp_path, synthetic):
     assert again.returncode == 2
     assert "holds a run already: add --ckpt_path last" in again.stderr
 
-    more = gcvideo("fit", *arguments, "--trainer.max_epochs", "2", "--ckpt_path", "last", cwd=work)
+    more = gcvideo(
+        "fit", *arguments, "--trainer.max_epochs", "2", "--ckpt_path", "last", "--model.weights", "gone.pth", cwd=work
+    )
     assert more.returncode == 0, more.stderr
     assert len(list((folder / "metrics").glob("version_*/metrics.csv"))) == 2
 

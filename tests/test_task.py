@@ -185,7 +185,7 @@ def test_pixels_are_normalised_by_channel():
     assert not [key for key in model.state_dict() if key in ("mean", "std")]
 
 
-def test_fine_tuning_starts_from_weights_and_a_resumed_run_does_not(tmp_path, synthetic, caplog):
+def test_fine_tuning_starts_from_weights_and_a_resumed_run_from_its_checkpoint(tmp_path, synthetic):
     module = data(synthetic)
     source = task(module.class_names)
     for parameter in source.net.parameters():
@@ -196,10 +196,12 @@ def test_fine_tuning_starts_from_weights_and_a_resumed_run_does_not(tmp_path, sy
     trainer(tmp_path, saver, enable_checkpointing=True).fit(model, datamodule=module)
     key = "blocks.1.res_blocks.0.branch2.conv_a.weight"
     assert torch.equal(model.net.state_dict()[key], source.net.state_dict()[key])
-    (tmp_path / "w.ckpt").unlink()  # a resumed run, and a test, need the weights no more
-    again = task(module.class_names, weights=str(tmp_path / "gone.ckpt"), lr=0.0)
+    torch.save({"state_dict": {f"net.{k}": v * 0 for k, v in source.net.state_dict().items()}}, tmp_path / "w.ckpt")
+    again = task(module.class_names, weights=str(tmp_path / "w.ckpt"), lr=0.0)
     trainer(tmp_path, max_epochs=2).fit(again, datamodule=module, ckpt_path=str(tmp_path / "run.ckpt"))
     assert torch.equal(again.net.state_dict()[key], source.net.state_dict()[key])
+    (tmp_path / "w.ckpt").unlink()  # a validation needs the weights no more
+    trainer(tmp_path).validate(again, datamodule=module, verbose=False)
 
 
 def test_an_image_model_learns_images_through_the_same_task(tmp_path):

@@ -138,7 +138,7 @@ class _ContextBlock(_GlobalPooling):
         super().reset_parameters()
         for transform in (self.channel_add_conv, self.channel_mul_conv):
             if transform is not None:
-                for layer in transform:
+                for layer in transform[:-1]:
                     if hasattr(layer, "reset_parameters"):
                         cast(nn.LayerNorm, layer).reset_parameters()
                 _zero(cast(Conv, transform[-1]))

@@ -5,6 +5,7 @@ of mmaction2 are listed there with one and the same hash, so neither is checked 
 """
 
 import csv
+import difflib
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -49,7 +50,11 @@ def find_weights(name_or_path: str, folder: str | Path | None = None) -> Path:
         return Path(name_or_path)
     known = checkpoints()
     if name_or_path not in known:
-        raise WeightsError(f"weights must be a file or one of {', '.join(known)}; got {name_or_path!r}")
+        near = difflib.get_close_matches(name_or_path, known, n=4, cutoff=0.2) or list(known)[:4]
+        raise WeightsError(
+            f"weights must be a file or a name of gcvideo/models/checkpoints.csv, such as {', '.join(near)}; "
+            f"got {name_or_path!r}"
+        )
     entry = known[name_or_path]
     cache_dir = Path(folder or os.environ.get("GCVIDEO_CACHE") or Path.home() / ".cache" / "gcvideo")
     suffix = Path(entry.url).suffix

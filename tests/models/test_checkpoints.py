@@ -52,5 +52,7 @@ def test_a_name_is_downloaded_once(server, tmp_path, monkeypatch):  # noqa: F811
 
 
 def test_neither_file_nor_name():
-    with pytest.raises(ValueError, match=r"weights must be a file or one of pytorchvideo/slow_8x8_r50.*got 'slow'"):
+    with pytest.raises(
+        ValueError, match=r"weights must be a file or a name of .*checkpoints.csv, such as .*slow_8x8_r50.*got 'slow'"
+    ):
         find_weights("slow")
