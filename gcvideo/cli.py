@@ -16,6 +16,7 @@ Video recognition with Global Context blocks.
   test      many views of each test video; writes report.json and report.html
   predict   print the labels of a video or a folder:    gcvideo predict --name demo --data.predict clip.mp4
   sweep     compare variants over seeds:                gcvideo sweep configs/sweeps/relations.yaml
+  export    weights under other projects' names:        gcvideo export best.ckpt out.pyth --layout pyslowfast
   table     parameters and MACs beside the published:   gcvideo table --markdown
   synth     write a labelled set of synthetic videos:   gcvideo synth data/synthetic
 
@@ -135,7 +136,31 @@ def _table(args: Sequence[str]) -> int:
     return 0
 
 
-_VERBS = {"sweep": _sweep, "synth": _synth, "table": _table}
+def _export(args: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="gcvideo export",
+        description="Write the weights of a checkpoint under the names of another project.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("checkpoint", help="checkpoint of a run, such as runs/demo/checkpoints/best.ckpt")
+    parser.add_argument("out", help="file to write")
+    parser.add_argument("--layout", choices=("pytorchvideo", "pyslowfast"), default="pytorchvideo", help="whose names")
+    given = parser.parse_args(args)
+
+    from gcvideo.models import WeightsError, export_weights
+    from gcvideo.training_cli import RunError, load_task
+
+    try:
+        export_weights(load_task(given.checkpoint).net, given.out, given.layout)
+    except (RunError, WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{given.out}: {given.layout}")
+    return 0
+
+
+_VERBS = {"export": _export, "sweep": _sweep, "synth": _synth, "table": _table}
 
 if __name__ == "__main__":
     sys.exit(main())

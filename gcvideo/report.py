@@ -252,8 +252,8 @@ def _image(png: bytes, text: str) -> str:
 
 
 _ATTENTION_NOTE = (
-    "<p class='note'>Rows under the frames: where the context of each block comes from (its softmax over all positions "
-    "of all frames, brighter is more; each row has its own scale).</p>"
+    "<p class='note'>Rows under the frames: where the context of each block comes from (its weights over all positions "
+    "of all frames, brighter is more; each row has its own scale). Of NL blocks: for the central position.</p>"
 )
 
 _TEMPLATE = Template("""<!doctype html>

@@ -10,6 +10,7 @@
 """
 
 import difflib
+import pickle
 import re
 import sys
 import warnings
@@ -186,6 +187,21 @@ class GcvideoCLI(LightningCLI):
             TensorBoardLogger(self.run_dir, name="tensorboard", version=""),
             CSVLogger(self.run_dir, name="metrics"),
         ]
+
+
+def load_task(checkpoint: str) -> VideoTask:
+    """The task of a checkpoint, with its weights, on the CPU.
+
+    Raises:
+        RunError: no such file, or not a checkpoint of this project.
+    """
+    if not Path(checkpoint).is_file():
+        raise RunError(f"no checkpoint {checkpoint}")
+    try:
+        return VideoTask.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise RunError(f"{checkpoint} is not a checkpoint of gcvideo: {reason[0][:200]}") from error
 
 
 class _ProgressBar(TQDMProgressBar):
