@@ -1,4 +1,4 @@
-"""Which test notices which mistake in a GC block? Writes each mistake into a copy of the project and runs its tests.
+"""Which test notices which mistake? Writes each mistake into a copy of the project and runs the tests beside it.
 
     python benchmarks/mutants.py
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-# Mistake -> (text in gcvideo/blocks/context.py, what it becomes).
-MUTANTS = {
+# File -> its tests and its mistakes: name -> (text in the file, what it becomes).
+CONTEXT = {
     "softmax over the wrong axis": ("mask.flatten(2).softmax(dim=2)", "mask.flatten(2).softmax(dim=1)"),
     "softmax for each frame": (
         "mask.flatten(2).softmax(dim=2).view_as(mask)",
@@ -36,37 +36,97 @@ MUTANTS = {
         "pooled = x.flatten(2).mean(dim=2, keepdim=True)",
     ),
     "no LayerNorm": ("F.layer_norm(x.flatten(1), weight.shape, weight, bias, self.eps).view_as(x)", "x"),
-    "last layer not zero at the start": ("nn.init.zeros_(cast(nn.Conv3d, last).weight)", "pass"),
+    "last layer not zero at the start": ("    nn.init.zeros_(layer.weight)", "    pass"),
     "no sigmoid": ("torch.sigmoid(self.channel_mul_conv(context))", "self.channel_mul_conv(context)"),
 }
 
+NON_LOCAL = {
+    "softmax without the scale": ("self.planes**-0.5 if", "1.0 if"),
+    "projected, then pooled": ("if self.pool_first:", "if not self.pool_first:"),
+    "dot product not divided by M": ("phi.transpose(1, 2) @ g / g.shape[1]", "phi.transpose(1, 2) @ g"),
+    "theta and phi swapped": (
+        "theta @ (phi.transpose(1, 2) @ g / g.shape[1])",
+        "phi @ (theta.transpose(1, 2) @ g / g.shape[1])",
+    ),
+    "no residual": ("return (x + z).to(x.dtype)", "return z.to(x.dtype)"),
+    "keys of the concatenation not sorted": (
+        "b.sort(dim=1, descending=True)",
+        "(b, torch.arange(b.shape[1]).expand_as(b))",
+    ),
+    "ReLU of the concatenation left out": (
+        "torch.searchsorted(-b.detach(), a.detach())",
+        "torch.full_like(a, b.shape[1]).long()",
+    ),
+    "an N x M matrix after all": (
+        ".contiguous() for features in (theta, phi, values)",
+        " for features in (theta, phi, values)",
+    ),
+    "gamma not zero at the start": ("nn.init.zeros_(self.norm.weight)", "pass"),
+}
+WEIGHTS = {
+    "kernels repeated and not divided": (
+        "value[:, :, None].expand_as(own) / frames",
+        "value[:, :, None].expand_as(own)",
+    ),
+    "first frame instead of the middle": ("inflated[:, :, frames // 2]", "inflated[:, :, 0]"),
+    "what is missing is passed over": ("elif not _optional(place) and not _may_be_new(place, theirs):", "elif False:"),
+    "what is too much is passed over": ("if place not in own and not _optional(place)]", "if False]"),
+    "pooling order not checked": ("and pool_first not in (None, block.pool_first)", "and False"),
+}
+READING = {
+    "pickles are run": ("if (module, name) not in self._ALLOWED:", "if False:"),
+}
+COMPARISON = {
+    "unpaired": (
+        "[values[seed] - base[seed] for seed in shared]",
+        "[values[s] - base[t] for s in shared for t in shared]",
+    ),
+    "not corrected for the number of variants": ("p * (len(p_values) - rank)", "p"),
+    "normal instead of t": (
+        "interval = test.confidence_interval(CONFIDENCE)",
+        "interval = type('I', (), dict(zip(('low', 'high'), "
+        "stats.norm.interval(CONFIDENCE, center, stats.sem(differences)))))",
+    ),
+}
+MUTANTS = {
+    "gcvideo/blocks/context.py": ("tests/blocks", CONTEXT),
+    "gcvideo/blocks/non_local.py": ("tests/blocks", NON_LOCAL),
+    "gcvideo/models/weights.py": ("tests/models/test_weights.py", WEIGHTS),
+    "gcvideo/models/reading.py": ("tests/models/test_weights.py", READING),
+    "gcvideo/analysis/comparison.py": ("tests/analysis/test_comparison.py", COMPARISON),
+}
 
-def failing_tests(source: str) -> list[str]:
-    """Names of the tests of the blocks that fail with this context.py, without their parameters."""
+
+def failing_tests(file: str, tests: str, source: str) -> list[str]:
+    """Names of the tests that fail with this source of `file`, without their parameters."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "project"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", "runs", "__pycache__", ".*_cache"))
-        (copy / "gcvideo/blocks/context.py").write_text(source)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/blocks"]
+        (copy / file).write_text(source)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests]
         environment = {"PYTHONPATH": str(copy), "PATH": "/usr/bin:/bin", "HOME": folder}
         done = subprocess.run(command, cwd=copy, capture_output=True, text=True, env=environment)
-    return sorted(set(re.findall(r"^(?:FAILED|ERROR) tests/blocks/test_context\.py::(\w+)", done.stdout, re.MULTILINE)))
+    return sorted(set(re.findall(r"^(?:FAILED|ERROR) tests/[\w/]+\.py(?:::(\w+))?", done.stdout, re.MULTILINE)))
 
 
 def main() -> int:
-    source = (ROOT / "gcvideo/blocks/context.py").read_text()
-    if broken := failing_tests(source):
-        print(f"the tests fail without any mistake: {broken}", file=sys.stderr)
-        return 2
     survived = 0
-    print("| mistake | killed by |\n|---|---|")
-    for name, (text, mistake) in MUTANTS.items():
-        if text not in source:
-            print(f"the source no longer has {text!r}", file=sys.stderr)
+    print("| file | mistake | killed by |\n|---|---|---|")
+    for file, (tests, mistakes) in MUTANTS.items():
+        source = (ROOT / file).read_text()
+        if broken := failing_tests(file, tests, source):
+            print(f"the tests fail without any mistake: {broken}", file=sys.stderr)
             return 2
-        tests = failing_tests(source.replace(text, mistake))
-        survived += not tests
-        print(f"| {name} | {', '.join(f'`{test}`' for test in tests) or '**nothing**'} |", flush=True)
+        for name, (text, mistake) in mistakes.items():
+            if text not in source:
+                print(f"{file} no longer has {text!r}", file=sys.stderr)
+                return 2
+            killers = failing_tests(file, tests, source.replace(text, mistake))
+            survived += not killers
+            shown = ", ".join(f"`{test}`" for test in killers[:3]) + (
+                f" and {len(killers) - 3} more" if len(killers) > 3 else ""
+            )
+            print(f"| {Path(file).name} | {name} | {shown or '**nothing**'} |", flush=True)
     return 1 if survived else 0
 
 

@@ -10,7 +10,6 @@
 """
 
 import difflib
-import pickle
 import re
 import sys
 import warnings
@@ -199,7 +198,7 @@ def load_task(checkpoint: str) -> VideoTask:
         raise RunError(f"no checkpoint {checkpoint}")
     try:
         return VideoTask.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # bytes that are no checkpoint fail in any way
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise RunError(f"{checkpoint} is not a checkpoint of gcvideo: {reason[0][:200]}") from error
 

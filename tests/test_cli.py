@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
 
 from gcvideo.cli import main
 
@@ -36,7 +39,7 @@ def test_help_answers_at_once_and_names_every_verb(tmp_path):
     done = gcvideo("--help", cwd=tmp_path)
     assert time.perf_counter() - start < 3
     assert done.returncode == 0
-    for verb in ("fit", "validate", "test", "predict", "synth"):
+    for verb in ("fit", "validate", "test", "predict", "sweep", "synth", "table", "export"):
         assert f"\n  {verb} " in done.stdout
 
 
@@ -49,7 +52,10 @@ def test_version_unknown_verb_and_no_verb(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == "gcvideo 0.1.0\n"
     assert main(["train"]) == 2
-    assert "no verb 'train'; wanted one of fit, validate, test, predict, sweep, synth, table" in capsys.readouterr().err
+    assert (
+        "no verb 'train'; wanted one of fit, validate, test, predict, export, sweep, synth, table"
+        in capsys.readouterr().err
+    )
     assert main([]) == 2
 
 
@@ -230,3 +236,67 @@ def test_broken_videos_in_a_run(tmp_path, synthetic):
     report = json.loads((runs / "demo" / "report.json").read_text())
     assert (report["evaluated"], report["listed"]) == (6, 7)
     assert report["broken_videos"] == [str(tmp_path / "broken test.mp4")]
+
+
+def test_export(tmp_path, synthetic, capsys):
+    from gcvideo.task import VideoTask
+
+    task = VideoTask(["a", "b"], "slowonly_tiny", "nl", places={"res4": [0]})
+    state = {
+        "hyper_parameters": dict(task.hparams),
+        "state_dict": task.state_dict(),
+        "pytorch-lightning_version": "2.6.6",
+    }
+    torch.save(state, tmp_path / "best.ckpt")
+    assert main(["export", str(tmp_path / "best.ckpt"), str(tmp_path / "out.pyth"), "--layout", "pyslowfast"]) == 0
+    exported = torch.load(tmp_path / "out.pyth", weights_only=True)["model_state"]
+    assert torch.equal(
+        exported["s4.pathway0_nonlocal0.conv_g.weight"],
+        task.net.state_dict()["blocks.3.res_blocks.0.context.conv_g.weight"],
+    )
+    assert main(["export", str(tmp_path / "none.ckpt"), str(tmp_path / "x")]) == 2
+    assert capsys.readouterr().err == f"error: no checkpoint {tmp_path}/none.ckpt\n"
+    (tmp_path / "bad.ckpt").write_bytes(b"bad")
+    assert main(["export", str(tmp_path / "bad.ckpt"), str(tmp_path / "x")]) == 2
+    assert "is not a checkpoint of gcvideo" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_goes_on(tmp_path, synthetic):
+    """SIGKILL in the middle of a run; the same command finishes the sweep, and done work is not done again."""
+    sweep = {
+        "name": "s",
+        "config": str(CONFIG),
+        "runs_dir": str(tmp_path / "runs"),
+        "baseline": "none",
+        "seeds": [0],
+        "settings": {
+            "data.manifest": str(synthetic),
+            "data.num_workers": 0,
+            "trainer.max_epochs": 1,
+            "trainer.enable_progress_bar": False,
+        },
+        "variants": {"none": {"model.context": "none"}, "gc": {"model.context": "gc", "model.places": {"res4": [0]}}},
+    }
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(sweep, sort_keys=False))
+    command = [sys.executable, "-m", "gcvideo.cli", "sweep", str(tmp_path / "s.yaml")]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True)
+    first, second = (tmp_path / "runs" / "s" / f"{variant}-seed0" for variant in ("none", "gc"))
+    deadline = time.monotonic() + 240
+    while not (second / "checkpoints" / "last.ckpt").exists():
+        assert process.poll() is None, (first / "log.txt").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    report = (first / "report.json").stat()
+    assert not (second / "report.json").exists()
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr + (second / "log.txt").read_text()
+    assert "2 runs, 1 done already" in done.stdout
+    assert "| gc | 1 |" in done.stdout
+    assert (first / "report.json").stat().st_mtime_ns == report.st_mtime_ns
+    assert json.loads((second / "report.json").read_text())["evaluated"] == 6
+    assert (tmp_path / "runs" / "s" / "plot.png").exists()

@@ -49,34 +49,28 @@ class Layout:
         patterns = [
             (module, re.compile(_pattern(template))) for module, names in self.names.items() for template in names
         ]
-        found: list[tuple[str, dict[str, str], str, str]] = []
+        found: list[tuple[str, dict[str, str], str, str]] = []  # module, fields, leaf, key
         unknown = []
         for key in keys:
             if re.match(self.ignored, key):
                 continue
             name, _, leaf = key.rpartition(self.separator)
-            match = next(((m, hit) for m, pattern in patterns if (hit := pattern.fullmatch(name))), None)
+            match = next(((module, hit) for module, pattern in patterns if (hit := pattern.fullmatch(name))), None)
             if match is None:
                 unknown.append(key)
-            else:
-                module, hit = match
-                module += hit.groupdict().get("rest", "")
-                found.append((module, hit.groupdict(), self.leaves.get(leaf, leaf), key))
-        children = sorted(
-            {int(fields["child"]) for module, fields, _, _ in found if "child" in fields} - self._heads(found)
-        )
+                continue
+            module, hit = match
+            fields = hit.groupdict()
+            found.append((module + fields.get("rest", ""), fields, self.leaves.get(leaf, leaf), key))
+        children = sorted({int(f["child"]) for module, f, _, _ in found if "child" in f and module != "head"})
         places = {}
         for module, fields, leaf, key in found:
-            stage, block = 0, int(fields.get("block") or 0)
-            if module != "head":
-                stage = int(fields.get("stage") or 0) or (int(fields["layer"]) + 1 if "layer" in fields else 0)
-                stage = stage or (children.index(int(fields["child"])) + 2 if "child" in fields else 0)
-            places[Place(module, stage, block, leaf)] = key
+            if "child" in fields and module != "head":
+                stage = children.index(int(fields["child"])) + 2
+            else:
+                stage = int(fields.get("stage", 0)) or int(fields.get("layer", -1)) + 1
+            places[Place(module, stage, int(fields.get("block", 0)), leaf)] = key
         return places, unknown
-
-    @staticmethod
-    def _heads(found: list[tuple[str, dict[str, str], str, str]]) -> set[int]:
-        return {int(fields["child"]) for module, fields, _, _ in found if module == "head" and "child" in fields}
 
     def write(self, place: Place) -> str | None:
         """Key of a place, or None if this layout has no name for it."""

@@ -77,3 +77,17 @@ def test_attention_maps():
 
 def test_no_maps_without_blocks():
     assert attention_maps(create_model("slowonly_tiny", num_classes=2).eval(), torch.randn(1, 3, 4, 32, 32)) == {}
+
+
+def test_attention_of_non_local_blocks_is_that_of_the_central_position():
+    model = create_model("slowonly_tiny", "nl", num_classes=3, places={"res4": [0]}).eval()
+    ((name, block),) = inserted_blocks(model).items()
+    for parameter in block.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    clips = torch.randn(2, 3, 4, 48, 64)
+    seen = []
+    block.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    maps = attention_maps(model, clips)
+    assert seen[0].shape[2:] == (4, 6, 8)
+    assert maps[name].shape == (2, 1, 4, 3, 4)
+    torch.testing.assert_close(maps[name], block.attention(seen[0], queries=[(2 * 6 + 3) * 8 + 4]))
