@@ -5,6 +5,7 @@ stopped goes on: finished runs are read from their report.json, an unfinished on
 """
 
 import csv
+import fcntl
 import json
 import os
 import subprocess
@@ -202,10 +203,15 @@ def _run(sweep: Sweep, variant: str, seed: int, jobs: int, children: "_Children"
     environment = {"OMP_NUM_THREADS": threads, **os.environ}
     arguments = sweep.arguments(variant, seed)
     resume = ["--ckpt_path=last"] if (folder / "checkpoints" / "last.ckpt").exists() else []
-    with (folder / "log.txt").open("a", encoding="utf-8") as log:
+    with (folder / "log.txt").open("a", encoding="utf-8") as log, (folder / "lock").open("w") as lock:
+        try:  # the processes inherit it: held as long as one of them lives, even if this one is killed
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another process is at work in {folder}", file=log)
+            return False
         for verb, more in (("fit", resume), ("test", [])):
             command = [sys.executable, "-m", "gcvideo.cli", verb, *arguments, *more]
-            if children.call(command, log, environment):
+            if children.call(command, log, environment, lock.fileno()):
                 return False
     return _result(sweep, variant, seed) is not None
 
@@ -218,12 +224,12 @@ class _Children:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
-    def call(self, command: list[str], log: Any, environment: Mapping[str, str]) -> int:
+    def call(self, command: list[str], log: Any, environment: Mapping[str, str], lock: int) -> int:
         """Exit status of the command."""
         with self._lock:
             if self._stopped:
                 return 1
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, pass_fds=(lock,))
             self._running.add(process)
         try:
             return process.wait()

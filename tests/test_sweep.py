@@ -1,6 +1,7 @@
 """Sweeps: what is run, what is kept, and what the table says. The whole way is in tests/test_cli.py."""
 
 import csv
+import fcntl
 import json
 
 import pytest
@@ -130,3 +131,14 @@ def test_jobs_must_be_positive(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["sweep", write(tmp_path), "--jobs", "0"])
     assert "--jobs must be at least 1, got 0" in capsys.readouterr().err
+
+
+def test_two_processes_do_not_work_at_one_run(tmp_path):
+    """As after a sweep that was killed while its run lives on."""
+    sweep = Sweep("s", str(tmp_path / "no.yaml"), {"none": {}}, "none", [0], runs_dir=str(tmp_path))
+    folder = sweep.folder / "none-seed0"
+    folder.mkdir(parents=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run_sweep(sweep) == ["none-seed0"]
+    assert f"another process is at work in {folder}" in (folder / "log.txt").read_text()
