@@ -43,10 +43,10 @@ CONTEXT = {
 NON_LOCAL = {
     "softmax without the scale": ("self.planes**-0.5 if", "1.0 if"),
     "projected, then pooled": ("if self.pool_first:", "if not self.pool_first:"),
-    "dot product not divided by M": ("phi.transpose(1, 2) @ g / g.shape[1]", "phi.transpose(1, 2) @ g"),
+    "dot product not divided by M": ("@ (g / g.shape[1])", "@ g"),
     "theta and phi swapped": (
-        "theta @ (phi.transpose(1, 2) @ g / g.shape[1])",
-        "phi @ (theta.transpose(1, 2) @ g / g.shape[1])",
+        "theta @ (phi.transpose(1, 2) @ (g / g.shape[1]))",
+        "phi @ (theta.transpose(1, 2) @ (g / g.shape[1]))",
     ),
     "no residual": ("return (x + z).to(x.dtype)", "return z.to(x.dtype)"),
     "keys of the concatenation not sorted": (

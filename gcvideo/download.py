@@ -1,6 +1,8 @@
 """Downloads that go on where they stopped, and that end as a whole file or not at all."""
 
+import fcntl
 import hashlib
+import http.client
 import os
 import urllib.error
 import urllib.request
@@ -17,7 +19,8 @@ def download(url: str, path: str | Path, sha256: str = "", timeout_s: float = 60
     """Fetch `url` to `path`; a file that is there already is left alone.
 
     What has arrived so far is kept in `<path>.part`: the next call asks the server for the rest alone. The length is
-    checked against the one that the server tells, the content against `sha256`.
+    checked against the one that the server tells, the content against `sha256`. Processes that want the same file wait
+    for the first of them.
 
     Args:
         url: http, https or file.
@@ -29,24 +32,27 @@ def download(url: str, path: str | Path, sha256: str = "", timeout_s: float = 60
         `path`.
 
     Raises:
-        DownloadError: no answer, an answer that is cut short (the next call goes on), or another content (removed).
+        DownloadError: no answer, a page in place of a file, an answer that is cut short (the next call goes on), or
+            another content (removed).
     """
     target = Path(path)
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.part")
-    try:
-        _fetch(url, partial, timeout_s)
-    except (OSError, urllib.error.URLError) as error:
-        if isinstance(error, DownloadError):
-            raise
-        raise DownloadError(f"{url}: {error}; what has arrived is kept, the next try goes on") from error
-    digest = _digest(partial)
-    if not digest.startswith(sha256.lower()):
-        partial.unlink()
-        raise DownloadError(f"{url}: SHA-256 is {digest}, wanted {sha256}...; the file has been removed")
-    os.replace(partial, target)
+    with target.with_name(f".{target.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if target.exists():  # another process was first
+            return target
+        try:
+            _fetch(url, partial, timeout_s)
+        except (OSError, http.client.HTTPException) as error:
+            raise DownloadError(f"{url}: {error or type(error).__name__}; the next try goes on from here") from error
+        digest = _digest(partial)
+        if not digest.startswith(sha256.lower()):
+            partial.unlink()
+            raise DownloadError(f"{url}: SHA-256 is {digest}, wanted {sha256}...; the file has been removed")
+        os.replace(partial, target)
     return target
 
 
@@ -56,19 +62,26 @@ def _fetch(url: str, partial: Path, timeout_s: float) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=timeout_s)
     except urllib.error.HTTPError as error:
-        total = error.headers.get("Content-Range", "").rpartition("/")[2]
-        if error.code == 416 and total == str(have):
+        if error.code != 416:
+            raise
+        if error.headers.get("Content-Range", "").rpartition("/")[2] == str(have):
             return  # all of it had arrived
-        raise
-    with response, partial.open("ab" if response.status == 206 else "wb") as stream:
-        have = stream.tell()
+        partial.unlink()  # longer than the file: not of this file
+        _fetch(url, partial, timeout_s)
+        return
+    with response:
+        if response.headers.get_content_type() == "text/html":
+            raise DownloadError(f"{url}: the server answers with a page, not with a file")
+        begin = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+        resumed = response.status == 206 and begin == str(have)
         length = response.headers.get("Content-Length")
-        arrived = 0
-        while chunk := response.read(CHUNK):
-            stream.write(chunk)
-            arrived += len(chunk)
-    if length is not None and arrived != int(length):
-        raise DownloadError(f"{url}: cut off at {have + arrived} of {have + int(length)} bytes; the next try goes on")
+        with partial.open("ab" if resumed else "wb") as stream:
+            total = stream.tell() + int(length) if length is not None else None
+            while chunk := response.read(CHUNK):
+                stream.write(chunk)
+    size = partial.stat().st_size
+    if total is not None and size != total:
+        raise DownloadError(f"{url}: cut off at {size} of {total} bytes; the next try goes on")
 
 
 def _digest(path: Path) -> str:

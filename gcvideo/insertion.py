@@ -88,7 +88,7 @@ def insert(
             )
         for name in matches:
             target, before = _resolve(name, modules, position)
-            if channel_axis == 1 and type(modules[target]).__name__ in _CHANNELS_LAST:
+            if channel_axis == 1 and type(_last(modules[target])).__name__ in _CHANNELS_LAST:
                 raise ValueError(f"{target!r} puts out features [B, ..., C]: pass channel_axis=-1")
             if target in targets:
                 raise ValueError(f"{pattern!r} matches {target!r}, which another name of this call matches too")
@@ -176,6 +176,13 @@ def _resolve(name: str, modules: Mapping[str, nn.Module], position: str) -> tupl
         f"position {position!r} needs a residual block of pytorchvideo, torchvision or timm, "
         f"got {type(modules[name]).__name__} at {name!r}; name the module itself and use 'after_block'"
     )
+
+
+def _last(module: nn.Module) -> nn.Module:
+    """The module that makes the output."""
+    while isinstance(module, nn.Sequential) and len(module):
+        module = module[-1]
+    return module
 
 
 def _told_channels(name: str, modules: Mapping[str, nn.Module]) -> int | None:

@@ -55,6 +55,19 @@ class Sweep:
     def folder(self) -> Path:
         return Path(self.runs_dir) / self.name
 
+    def contents(self) -> list[str]:
+        """Every setting of the configuration files, so that a changed file is noticed."""
+        lines = []
+        for config in [self.config] if isinstance(self.config, str) else self.config:
+            try:
+                content = yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {}
+            except (OSError, yaml.YAMLError) as error:
+                raise SweepError(f"config {config}: {' '.join(str(error).split())}") from error
+            for group, settings in content.items():
+                named = settings.items() if isinstance(settings, dict) else [("", settings)]
+                lines += [f"{config}: {group}.{name}={json.dumps(value)}" for name, value in named]
+        return lines
+
     def arguments(self, variant: str, seed: int) -> list[str]:
         """Command-line options of one run."""
         configs = [self.config] if isinstance(self.config, str) else self.config
@@ -79,17 +92,23 @@ def read_sweep(path: str) -> Sweep:
     if not isinstance(content, dict) or not set(content) <= set(known):
         wrong = sorted(set(content) - set(known)) if isinstance(content, dict) else type(content).__name__
         raise SweepError(f"{path}: keys must be of {', '.join(known)}; got {wrong}")
-    missing = [name for name in ("name", "config", "variants", "baseline", "seeds") if not content.get(name)]
+    needed = ("name", "config", "variants", "baseline", "seeds")
+    missing = [name for name in needed if content.get(name) in (None, "", [], {})]
     if missing:
         raise SweepError(f"{path}: missing {', '.join(missing)}")
     variants, seeds = content["variants"], content["seeds"]
     if not isinstance(variants, dict) or not all(v is None or isinstance(v, dict) for v in variants.values()):
         raise SweepError(f"{path}: variants must map a name to settings, such as 'gc5: {{model.context: gc5}}'")
-    if content["baseline"] not in variants:
-        raise SweepError(f"{path}: baseline must be one of {', '.join(variants)}; got {content['baseline']!r}")
+    content["baseline"] = str(content["baseline"])
+    content["variants"] = {str(name): settings or {} for name, settings in variants.items()}
+    content["settings"] = content.get("settings") or {}
+    if content["baseline"] not in content["variants"]:
+        raise SweepError(
+            f"{path}: baseline must be one of {', '.join(content['variants'])}; got {content['baseline']!r}"
+        )
     if not isinstance(seeds, list) or len(set(seeds)) < len(seeds) or not all(type(seed) is int for seed in seeds):
         raise SweepError(f"{path}: seeds must be a list of different whole numbers, got {seeds}")
-    return Sweep(**{**content, "variants": {str(name): settings or {} for name, settings in variants.items()}})
+    return Sweep(**content)
 
 
 def run_sweep(sweep: Sweep, jobs: int = 1) -> list[str]:
@@ -99,7 +118,7 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> list[str]:
         Names of the runs that failed; the log of each is log.txt in its folder.
 
     Raises:
-        SweepError: a run of that name was made with other settings.
+        SweepError: a configuration file can't be read, or a run of that name was made with other settings.
     """
     runs = [(variant, seed) for seed in sweep.seeds for variant in sweep.variants]
     for variant, seed in runs:
@@ -158,7 +177,9 @@ def write_tables(sweep: Sweep) -> None:
         for row in rows
     ]
     _write_csv(sweep.folder / "table.csv", table)
-    (sweep.folder / "table.md").write_text(markdown(rows, sweep.metric, sweep.baseline), encoding="utf-8")
+    (sweep.folder / "table.md").write_text(
+        markdown(rows, sweep.metric, sweep.baseline, len(sweep.seeds)), encoding="utf-8"
+    )
     (sweep.folder / "plot.png").write_bytes(plots.variants(rows, sweep.metric, sweep.baseline))
 
 
@@ -172,16 +193,18 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 def _claim(sweep: Sweep, variant: str, seed: int) -> None:
     """Make the folder of a run, or see that it is of the same settings."""
     folder = sweep.folder / f"{variant}-seed{seed}"
-    arguments = sweep.arguments(variant, seed)
+    settings = [*sweep.arguments(variant, seed), *sweep.contents()]
     note = folder / "sweep.json"
     if note.exists():
         before = json.loads(note.read_text(encoding="utf-8"))
-        if before != arguments:
-            changed = ", ".join(sorted(set(before) ^ set(arguments)))
+        if before != settings:
+            changed = ", ".join(sorted(set(before) ^ set(settings)))
             raise SweepError(f"{folder} was run with other settings ({changed}): remove it or rename the sweep")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(arguments, indent=1), encoding="utf-8")
+    partial = note.with_name("sweep.json.part")
+    partial.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    partial.replace(note)
 
 
 def _result(sweep: Sweep, variant: str, seed: int) -> float | None:

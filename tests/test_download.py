@@ -3,6 +3,8 @@
 import hashlib
 import http.server
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -21,6 +23,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         start = 0
+        if "page" in self.path:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(b"<html>log in</html>")
+            return
         if self.headers.get("Range") and "plain" not in self.path:
             start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
             if start >= len(CONTENT):
@@ -36,6 +44,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         first = sum(path == self.path for path, _ in self.server.requests) == 1
         body = CONTENT[start:]
+        if "slow" in self.path:
+            for begin in range(0, len(body), 100_000):
+                self.wfile.write(body[begin : begin + 100_000])
+                time.sleep(0.02)
+            return
         self.wfile.write(body[: len(body) // 3] if "cut" in self.path and first else body)
 
     def log_message(self, *args):
@@ -58,7 +71,7 @@ def test_whole_file_once(server, tmp_path):
     assert target.read_bytes() == CONTENT
     download(f"{server.url}/file", target, SHA256)
     assert len(server.requests) == 1
-    assert [file.name for file in target.parent.iterdir()] == ["file.bin"]
+    assert [file.name for file in target.parent.iterdir() if file.suffix != ".lock"] == ["file.bin"]
 
 
 @pytest.mark.parametrize("path", ("cut", "cut-plain"))
@@ -80,7 +93,25 @@ def test_stopped_between_the_last_byte_and_the_end(server, tmp_path):
 def test_another_content_is_removed(server, tmp_path):
     with pytest.raises(DownloadError, match=rf"SHA-256 is {SHA256}, wanted 0badcafe\.\.\."):
         download(f"{server.url}/file", tmp_path / "file.bin", "0badcafe")
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("file.bin*"))
+
+
+def test_a_part_of_another_file_is_thrown_away(server, tmp_path):
+    (tmp_path / "file.bin.part").write_bytes(CONTENT * 2)
+    assert download(f"{server.url}/file", tmp_path / "file.bin").read_bytes() == CONTENT
+
+
+def test_a_page_is_not_a_file(server, tmp_path):
+    with pytest.raises(DownloadError, match="answers with a page, not with a file"):
+        download(f"{server.url}/page", tmp_path / "file.bin")
+    assert not list(tmp_path.glob("file.bin*"))
+
+
+def test_two_at_once_fetch_it_once(server, tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        paths = list(pool.map(lambda _: download(f"{server.url}/slow", tmp_path / "file.bin", SHA256), range(2)))
+    assert paths[0].read_bytes() == CONTENT
+    assert len(server.requests) == 1
 
 
 def test_no_answer(server, tmp_path):

@@ -28,9 +28,13 @@ def test_blocks_in_the_networks_of_others(host):
 
     with torch.no_grad():
         assert torch.equal(run(host, model), expected), "the blocks are not the identity at the start"
+        for block in blocks.values():
+            nn.init.normal_(block.channel_add_conv[3].bias, std=0.3)
+        woken = run(host, model)
+        assert not torch.equal(woken, expected)
         compiled = copy.deepcopy(model)
         compiled.compile(backend="aot_eager")
-        assert_parity(run(host, compiled), expected, 1e-4)
+        assert_parity(run(host, compiled), woken, 1e-4)
 
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.01)
@@ -89,10 +93,15 @@ def test_features_with_channels_last():
     assert list(inserted_blocks(model)) == ["0"]
 
 
-def test_channels_last_hosts_must_be_told(monkeypatch):
-    monkeypatch.setattr("gcvideo.insertion._CHANNELS_LAST", ("ChannelsLast",))
-    with pytest.raises(ValueError, match=r"'0' puts out features \[B, ..., C\]: pass channel_axis=-1"):
-        insert(nn.Sequential(ChannelsLast()), {"0": ContextBlock3d}, example=torch.randn(1, 2, 3, 4, 8))
+@pytest.mark.parametrize("name", ("features.4.1", "features.6", "features.3"))
+def test_channels_last_hosts_must_be_told(name):
+    """A Swin block, a stage of them, a patch merging."""
+    from torchvision.models.video import swin3d_t
+
+    with torch.device("meta"):
+        model = swin3d_t()
+    with pytest.raises(ValueError, match=rf"'{name}' puts out features \[B, ..., C\]: pass channel_axis=-1"):
+        insert(model, {name: ContextBlock3d}, example=torch.randn(1, 3, 8, 64, 64))
 
 
 @pytest.mark.parametrize(("axis", "position"), ((2, "after_block"), (-1, "after_1x1")))

@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from gcvideo.sweep import Sweep, SweepError, read_sweep, run_sweep, write_tables
 
 SWEEP = {
     "name": "s",
-    "config": "configs/demo.yaml",
+    "config": str(Path(__file__).parent.parent / "configs" / "demo.yaml"),
     "baseline": "none",
     "seeds": [0, 1],
     "settings": {"trainer.max_epochs": 1},
@@ -31,14 +32,14 @@ def write(tmp_path, **changes):
 def finish(sweep, variant, seed, value):
     folder = sweep.folder / f"{variant}-seed{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sweep.json").write_text(json.dumps(sweep.arguments(variant, seed)))
+    (folder / "sweep.json").write_text(json.dumps([*sweep.arguments(variant, seed), *sweep.contents()]))
     (folder / "report.json").write_text(json.dumps({"video_top1": value, "clip_top1": value / 2, "seed": seed}))
 
 
 def test_arguments_of_a_run(tmp_path):
     sweep = read_sweep(write(tmp_path))
     assert sweep.arguments("gc", 1) == [
-        "--config=configs/demo.yaml",
+        f"--config={SWEEP['config']}",
         "--name=gc-seed1",
         f"--runs_dir={tmp_path}/runs/s",
         "--seed_everything=1",
@@ -80,16 +81,16 @@ def test_missing_and_broken_files(tmp_path):
 
 
 def test_finished_runs_are_not_run_again(tmp_path, capsys):
-    sweep = read_sweep(write(tmp_path))
-    for variant, values in (("none", (0.5, 0.6)), ("gc", (0.7, 0.9))):
+    sweep = read_sweep(write(tmp_path, seeds=[0, 1, 2]))
+    for variant, values in (("none", (0.5, 0.6, 0.55)), ("gc", (0.7, 0.9, 0.8))):
         for seed, value in enumerate(values):
             finish(sweep, variant, seed, value)
-    assert run_sweep(sweep) == []  # no process is started: the configuration does not even exist from here
-    assert "4 runs, 4 done already" in capsys.readouterr().out
+    assert run_sweep(sweep) == []
+    assert "6 runs, 6 done already" in capsys.readouterr().out
     rows = list(csv.DictReader((sweep.folder / "table.csv").open()))
     assert [(row["variant"], row["seeds"], float(row["mean"])) for row in rows] == [
-        ("none", "2", pytest.approx(0.55)),
-        ("gc", "2", pytest.approx(0.8)),
+        ("none", "3", pytest.approx(0.55)),
+        ("gc", "3", pytest.approx(0.8)),
     ]
     assert float(rows[1]["difference"]) == pytest.approx(0.25)
     runs = list(csv.DictReader((sweep.folder / "runs.csv").open()))
@@ -98,7 +99,7 @@ def test_finished_runs_are_not_run_again(tmp_path, capsys):
         ("none", "1", "0.6"),
     ]
     assert (sweep.folder / "plot.png").read_bytes().startswith(b"\x89PNG")
-    assert "| gc | 2 | 0.800 |" in (sweep.folder / "table.md").read_text()
+    assert "| gc | 3 | 0.800 |" in (sweep.folder / "table.md").read_text()
 
 
 def test_a_run_of_other_settings_is_not_taken_for_this_one(tmp_path):
@@ -112,17 +113,18 @@ def test_another_metric(tmp_path):
     sweep = read_sweep(write(tmp_path, metric="clip_top1"))
     finish(sweep, "none", 0, 0.8)
     write_tables(sweep)
-    assert "| none | 1 | 0.400 |" in (sweep.folder / "table.md").read_text()
+    assert "| none | 1 of 2 | 0.400 |" in (sweep.folder / "table.md").read_text()
     with pytest.raises(SweepError, match=r"metric must be one of video_top1, clip_top1, seed; got 'accuracy'"):
         write_tables(read_sweep(write(tmp_path, metric="accuracy")))
 
 
 def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capsys):
-    """A configuration that does not exist fails at once, in each run's own process."""
-    sweep = Sweep("s", str(tmp_path / "no.yaml"), {"none": {}, "gc": {}}, "none", [0], runs_dir=str(tmp_path))
+    """A configuration with an unknown key fails at once, in each run's own process."""
+    (tmp_path / "bad.yaml").write_text("model: {learning_rate: 1}")
+    sweep = Sweep("s", str(tmp_path / "bad.yaml"), {"none": {}, "gc": {}}, "none", [0], runs_dir=str(tmp_path))
     assert sorted(run_sweep(sweep, jobs=2)) == ["gc-seed0", "none-seed0"]
     log = (sweep.folder / "gc-seed0" / "log.txt").read_text()
-    assert "no.yaml" in log
+    assert "learning_rate" in log
     assert "failed, see" in capsys.readouterr().out
     assert not (sweep.folder / "table.md").exists()
 
@@ -135,10 +137,27 @@ def test_jobs_must_be_positive(tmp_path, capsys):
 
 def test_two_processes_do_not_work_at_one_run(tmp_path):
     """As after a sweep that was killed while its run lives on."""
-    sweep = Sweep("s", str(tmp_path / "no.yaml"), {"none": {}}, "none", [0], runs_dir=str(tmp_path))
+    sweep = Sweep("s", SWEEP["config"], {"none": {}}, "none", [0], runs_dir=str(tmp_path))
     folder = sweep.folder / "none-seed0"
     folder.mkdir(parents=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert run_sweep(sweep) == ["none-seed0"]
     assert f"another process is at work in {folder}" in (folder / "log.txt").read_text()
+
+
+def test_a_changed_configuration_is_noticed(tmp_path):
+    (tmp_path / "c.yaml").write_text("model: {lr: 0.1}")
+    path = write(tmp_path, config=str(tmp_path / "c.yaml"))
+    finish(read_sweep(path), "gc", 0, 0.9)
+    (tmp_path / "c.yaml").write_text("model: {lr: 0.2}")
+    with pytest.raises(SweepError, match=r"other settings \(.*c.yaml: model.lr=0.1, .*c.yaml: model.lr=0.2\)"):
+        run_sweep(read_sweep(path))
+    (tmp_path / "c.yaml").unlink()
+    with pytest.raises(SweepError, match=r"config .*c.yaml: .*No such file"):
+        run_sweep(read_sweep(path))
+
+
+def test_names_may_be_numbers_and_settings_empty(tmp_path):
+    sweep = read_sweep(write(tmp_path, variants={4: None, 16: {"model.ratio": 0.0625}}, baseline=4, settings=None))
+    assert (sweep.baseline, list(sweep.variants), sweep.settings) == ("4", ["4", "16"], {})

@@ -12,11 +12,12 @@ from statistics import mean, stdev
 from scipy import stats
 
 CONFIDENCE = 0.95
+MIN_SEEDS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One variant. The fields behind `spread` are None for the baseline, or where fewer than two seeds are shared."""
+    """One variant; fields behind `spread` are None for the baseline, and below `MIN_SEEDS` shared seeds."""
 
     variant: str
     values: dict[int, float]  # seed -> metric
@@ -44,7 +45,7 @@ def compare(results: Mapping[str, Mapping[int, float]], baseline: str) -> list[R
     base = results.get(baseline, {})
     for variant, values in results.items():
         shared = sorted(set(values) & set(base))
-        if variant != baseline and len(shared) >= 2:
+        if variant != baseline and len(shared) >= MIN_SEEDS:
             tests[variant] = _paired([values[seed] - base[seed] for seed in shared])
     corrected = holm({variant: test[3] for variant, test in tests.items()})
     for variant, values in results.items():
@@ -68,8 +69,8 @@ def compare(results: Mapping[str, Mapping[int, float]], baseline: str) -> list[R
 def _paired(differences: Sequence[float]) -> tuple[float, float, float, float]:
     """Mean, confidence interval and p-value of paired differences."""
     center = mean(differences)
-    if stdev(differences) == 0:
-        return center, center, center, 1.0 if center == 0 else 0.0
+    if stdev(differences) < 1e-9:  # no spread to judge by: few seeds on few videos; it certifies nothing
+        return center, center, center, 1.0
     test = stats.ttest_1samp(differences, 0.0)
     interval = test.confidence_interval(CONFIDENCE)
     return center, float(interval.low), float(interval.high), float(test.pvalue)
@@ -85,8 +86,8 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return corrected
 
 
-def markdown(rows: Sequence[Row], metric: str, baseline: str) -> str:
-    """The rows as a table, with what its columns mean."""
+def markdown(rows: Sequence[Row], metric: str, baseline: str, num_seeds: int) -> str:
+    """The rows as a table, with what its columns mean; `num_seeds` were asked for of each."""
     lines = [
         f"| variant | seeds | {metric}: mean | spread | difference to {baseline} | 95 % interval | p | verdict |",
         "|---|---|---|---|---|---|---|---|",
@@ -95,7 +96,7 @@ def markdown(rows: Sequence[Row], metric: str, baseline: str) -> str:
         interval = "" if row.low is None or row.high is None else f"{row.low:+.3f} to {row.high:+.3f}"
         cells = (
             row.variant,
-            str(len(row.values)),
+            str(num_seeds) if len(row.values) == num_seeds else f"{len(row.values)} of {num_seeds}",
             f"{row.mean:.3f}",
             _shown(row.spread, ".3f"),
             _shown(row.difference, "+.3f"),
@@ -106,8 +107,9 @@ def markdown(rows: Sequence[Row], metric: str, baseline: str) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        "Spread: standard deviation over seeds. Differences are paired by seed; the interval is Student's t. p is "
-        f"corrected for {sum(row.p is not None for row in rows)} comparisons (Holm); below 0.05 is called significant.",
+        "Spread: standard deviation over seeds. Differences are paired by seed; the interval is Student's t, each for "
+        f"itself. p is corrected for {sum(row.p is not None for row in rows)} comparisons (Holm); below 0.05 is called "
+        "significant. Runs that failed or are still to do are not in a mean.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -96,7 +96,8 @@ class _NonLocalBlock(RankedBlock):
         theta = theta.flatten(2)  # [B, P, N]
         if queries is not None:
             index = torch.as_tensor(queries, device=x.device)
-            if index.ndim != 1 or index.dtype != torch.long or index.min() < 0 or index.max() >= theta.shape[2]:
+            known = index.ndim == 1 and not index.is_floating_point() and index.numel() > 0
+            if not known or index.min() < 0 or index.max() >= theta.shape[2]:
                 raise ValueError(f"queries must be flat indices in [0, {theta.shape[2]}), got {queries}")
             theta = theta[:, :, index]  # [B, P, Q]
         keys = phi.flatten(2)  # [B, P, M]
@@ -119,7 +120,7 @@ class _NonLocalBlock(RankedBlock):
         if self.mode == "concatenation":
             y = self._concatenation(theta, phi, g)
         elif self.mode == "dot_product":
-            y = theta @ (phi.transpose(1, 2) @ g / g.shape[1])
+            y = theta @ (phi.transpose(1, 2) @ (g / g.shape[1]))  # divided first: sums over M overflow in float16
         else:
             y = self._softmax(theta, phi, g)
         y = y.transpose(1, 2).unflatten(2, x.shape[2:])  # [B, P, *positions]

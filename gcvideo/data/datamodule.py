@@ -9,12 +9,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from gcvideo.data.dataset import ClipSettings, EvalDataset, TrainDataset, collate
-from gcvideo.data.decode import IMAGE_SUFFIXES, DecoderName
-from gcvideo.data.manifest import ManifestError, Video, read_class_names, read_manifest
+from gcvideo.data.decode import DecoderName
+from gcvideo.data.manifest import SUFFIXES, ManifestError, Video, read_class_names, read_manifest
 from gcvideo.data.samplers import EvalSampler, TrainSampler
 from gcvideo.data.sampling import ShortVideo
-
-SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", *IMAGE_SUFFIXES)
 
 
 class VideoDataModule(pl.LightningDataModule):

@@ -9,11 +9,14 @@ Three forms are read:
 """
 
 import csv
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 MAX_ERRORS_SHOWN = 10
+SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".jpg", ".jpeg", ".png", ".webp")
+"""Of the videos and images that are looked for in a folder."""
 
 
 class ManifestError(ValueError):
@@ -130,16 +133,25 @@ def _read_rows(manifest: Path) -> list[_Row]:
 
 
 def _folder_rows(folder: Path) -> list[_Row]:
-    """Files two or three levels down, in the order of their paths; hidden files are passed over."""
-    rows = []
-    files = sorted(file.relative_to(folder) for file in folder.rglob("*") if not file.is_dir())
-    for number, path in enumerate(files, start=1):
-        if not 2 <= len(path.parts) <= 3 or any(part.startswith(".") for part in path.parts):
-            continue
-        rows.append(_Row(number, str(path), path.parts[-2], path.parts[0] if len(path.parts) == 3 else None))
-    if not rows:
-        raise ManifestError(f"{folder}: expected a folder split/class/file or class/file, found no such file")
-    return rows
+    """Videos and images in the order of their paths, links followed; other and hidden files are passed over."""
+    files = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = [Path(place, name).relative_to(folder) for name in names if not name.startswith(".")]
+        files += [path for path in paths if path.suffix.lower() in SUFFIXES]
+    files.sort()
+    depth = 3 if any(len(path.parts) == 3 for path in files) else 2
+    errors = [
+        f"{path} is not in {'split/class/' if depth == 3 else 'class/'}" for path in files if len(path.parts) != depth
+    ]
+    if errors:
+        raise ManifestError(_together(folder, errors, len(files)))
+    if not files:
+        raise ManifestError(f"{folder}: expected a folder split/class/file or class/file, found no video or image")
+    return [
+        _Row(number, str(path), path.parts[-2], path.parts[0] if depth == 3 else None)
+        for number, path in enumerate(files, start=1)
+    ]
 
 
 def _csv_rows(lines: Sequence[str], header: Sequence[str]) -> tuple[list[_Row], list[str]]:

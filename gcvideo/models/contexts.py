@@ -88,8 +88,18 @@ def insert_context(
             f"context {context!r} is made of {block.__name__}, which takes no {', '.join(unknown)}; "
             f"it takes {', '.join(allowed) or 'no option'}"
         )
-    names = residual_blocks(model, places or preset, f"context {context!r}")
+    wanted = places or preset
+    bad = {stage: chosen for stage, chosen in wanted.items() if not _is_choice(chosen)}
+    if bad:
+        raise ValueError(f"places must map a stage to 'all' or a list of block indices, got {bad}")
+    names = residual_blocks(model, wanted, f"context {context!r}")
     return insert(model, dict.fromkeys(names, functools.partial(block, **options)), position=position or published)
+
+
+def _is_choice(chosen: Any) -> bool:
+    if isinstance(chosen, str):
+        return chosen == "all"
+    return isinstance(chosen, Sequence) and len(chosen) > 0 and all(isinstance(index, int) for index in chosen)
 
 
 def residual_blocks(model: nn.Module, places: Places, what: str) -> list[str]:

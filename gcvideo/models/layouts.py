@@ -45,7 +45,7 @@ class Layout:
     pool_first: bool | None = None
 
     def parse(self, keys: Iterable[str]) -> tuple[dict[Place, str], list[str]]:
-        """Places -> keys, and the keys that this layout does not know."""
+        """Places -> keys, and the keys that this layout does not know. What is `ignored` is in neither."""
         patterns = [
             (module, re.compile(_pattern(template))) for module, names in self.names.items() for template in names
         ]
@@ -180,6 +180,13 @@ LAYOUTS: dict[str, Layout] = {
         pool_first=True,
     ),
 }
+
+
+def position(key: str) -> str:
+    """Where in its residual block the inserted block of a key stands, as `insert` says it."""
+    if re.search(r"\.(norm_c|bn3)\.context\.|\.context_block\.", key):
+        return "after_1x1"
+    return "after_add" if ".activation.context." in key else "after_block"
 
 
 def detect(keys: Iterable[str]) -> str:

@@ -34,7 +34,8 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         asked = [line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "global" in line]
         raise WeightsError(
-            f"{path}: refused or unreadable (only tensors and plain values are loaded, never code): "
+            f"{path}: refused or unreadable (only tensors and plain values are loaded, never code; a damaged download "
+            f"must be removed by hand): "
             f"{(asked or [reason])[0][:300]}"
         ) from error
     for wrapper in WRAPPERS:
@@ -47,10 +48,13 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         name = str(key)
         while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
             name = name.removeprefix(prefix)
-        if isinstance(value, np.ndarray | np.generic):
+        if isinstance(value, np.ndarray | np.generic) and np.issubdtype(value.dtype, np.number):
             value = torch.from_numpy(np.array(value))
-        if isinstance(value, Tensor):
-            state[name] = value
+        if not isinstance(value, Tensor):
+            continue
+        if name in state:
+            raise WeightsError(f"{path}: {name} stands there twice, under different prefixes")
+        state[name] = value
     if not state:
         raise WeightsError(f"{path}: holds no tensors")
     return state

@@ -1,5 +1,6 @@
 """Weights from everywhere, and back: fits published checkpoints into our models, and says what it did."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from gcvideo.blocks.non_local import _NonLocalBlock
 from gcvideo.insertion import inserted_blocks
-from gcvideo.models.layouts import LAYOUTS, Place, detect
+from gcvideo.models.layouts import LAYOUTS, Place, detect, position
 from gcvideo.models.reading import WeightsError, read_state
 
 Inflation = Literal["mean", "center"]
@@ -42,7 +43,7 @@ def load_weights(model: nn.Module, path: str | Path, inflation: Inflation = "mea
     (2D ResNets, inflated), GCNet and mmdetection (2D, with their ContextBlocks), and checkpoints of gcvideo. Every
     tensor of the file must have its place in the model and the reverse; the exceptions, all reported, are: a
     classifier of another number of classes, or none, is left as initialised; so are inserted blocks of which the file
-    has nothing.
+    has nothing; the neck and heads of a detector, and the training state in a caffe2 file, are passed over.
 
     Args:
         model: left as it was if an error is raised.
@@ -51,8 +52,9 @@ def load_weights(model: nn.Module, path: str | Path, inflation: Inflation = "mea
             puts it into the middle frame and zeros elsewhere.
 
     Raises:
-        WeightsError: the file can't be read safely, a tensor has no place or another shape, or NL blocks of the file
-            pool in another order than those of the model.
+        WeightsError: the file can't be read safely, a tensor has no place or another shape, or the blocks of the file
+            stand at another position or sub-sample in another way than those of the model. What no name or shape
+            tells is not checked: `use_scale`, the strides of I3D, and the options of NL in a file of ours.
     """
     if inflation not in ("mean", "center"):
         raise ValueError(f"inflation must be 'mean' or 'center', got {inflation!r}")
@@ -65,8 +67,10 @@ def load_weights(model: nn.Module, path: str | Path, inflation: Inflation = "mea
     own, strange = LAYOUTS[detect(own_state)].parse(own_state)
     if strange:
         raise WeightsError(f"load_weights needs a model of create_model; this one has {_some(strange)}")
-    _check_pooling(model, layout, theirs, str(path))
+    _check_blocks(model, layout, own, theirs, str(path))
     report = WeightsReport(str(path), layout)
+    passed_over = [key.partition(".")[0] for key in state if re.match(LAYOUTS[layout].ignored, key)]
+    report.ignored = [f"{name} ({count} tensors)" for name, count in Counter(passed_over).items()]
     filled = dict(own_state)
     problems = [f"no place for {key}" for place, key in theirs.items() if place not in own and not _optional(place)]
     for place, key in own.items():
@@ -112,6 +116,8 @@ def export_weights(model: nn.Module, path: str | Path, layout: Literal["pytorchv
     if detect(state) != "pytorchvideo":
         raise WeightsError("only 3D models of create_model can be exported")
     if layout == "pyslowfast":
+        if model.get_submodule("blocks.0.conv").stride[0] != 1:
+            raise WeightsError("PySlowFast's I3D keeps all frames in its stem; this one halves them")
         places, _ = LAYOUTS["pytorchvideo"].parse(state)
         names = {key: LAYOUTS[layout].write(place) for place, key in places.items()}
         nameless = [key for key, name in names.items() if name is None]
@@ -121,10 +127,16 @@ def export_weights(model: nn.Module, path: str | Path, layout: Literal["pytorchv
             assert isinstance(block, _NonLocalBlock)  # what else has a name there
             if not name.rpartition(".")[0].endswith("res_blocks"):
                 raise WeightsError(f"PySlowFast's NL blocks stand behind the residual block; this one is at {name}")
+            if block.mode not in ("embedded_gaussian", "dot_product") or block.norm is None:
+                raise WeightsError(
+                    f"PySlowFast's NL blocks are embedded_gaussian or dot_product, with norm; not at {name}"
+                )
             if not block.pool_first or (not block.use_scale and block.mode == "embedded_gaussian"):
                 raise WeightsError(f"PySlowFast's NL blocks pool first and scale; the one at {name} does not")
         state = {str(names[key]): value for key, value in state.items()}
     target = Path(path)
+    if not target.parent.is_dir():
+        raise WeightsError(f"no folder {target.parent} to write into")
     partial = target.with_name(f".{target.name}.part")
     torch.save({"model_state": state}, partial)
     partial.replace(target)
@@ -184,12 +196,23 @@ def _absent(place: Place, own: Tensor, theirs: Mapping[Place, str], layout: str)
     return None
 
 
-def _check_pooling(model: nn.Module, layout: str, theirs: Mapping[Place, str], path: str) -> None:
-    if not any(place.module.startswith("context.conv_g") for place in theirs):
-        return
-    pool_first = LAYOUTS[layout].pool_first
+def _check_blocks(
+    model: nn.Module, layout: str, own: Mapping[Place, str], theirs: Mapping[Place, str], path: str
+) -> None:
+    """Blocks of equal tensors and another function: at another position, or sub-sampling in another way."""
+    for place, key in theirs.items():
+        if place.module.startswith("context.") and place in own and position(key) != position(own[place]):
+            raise WeightsError(
+                f"{path}: the block of {key} stands {position(key)}, that of the model {position(own[place])}"
+            )
+    projected = [key for place, key in theirs.items() if place.module == "context.conv_g"]
     for name, block in inserted_blocks(model).items():
-        if isinstance(block, _NonLocalBlock) and block.sub_sample and pool_first not in (None, block.pool_first):
+        if not isinstance(block, _NonLocalBlock) or not projected:
+            continue
+        if layout == "mmaction2" and block.sub_sample != (".g.0." in projected[0]):
+            raise WeightsError(f"{path}: NL blocks of the file need sub_sample={not block.sub_sample} (at {name})")
+        pool_first = LAYOUTS[layout].pool_first
+        if block.sub_sample and pool_first not in (None, block.pool_first):
             raise WeightsError(
                 f"{path}: NL blocks of {layout} {'pool, then project' if pool_first else 'project, then pool'}, which "
                 f"is another function; build the model with pool_first={pool_first} (at {name})"

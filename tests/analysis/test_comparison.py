@@ -28,14 +28,24 @@ def test_paired_difference_and_interval():
 
 
 def test_pairs_are_by_seed_whatever_the_order():
-    shuffled = {4: 0.74, 2: 0.73, 0: 0.71, 3: 0.72, 1: 0.75}
+    shuffled = {4: 0.74, 2: 0.73, 0: 0.71, 3: 0.721, 1: 0.75}
     row = compare({"none": BASE, "gc": shuffled}, "none")[1]
-    assert row.difference == row.low == row.high == pytest.approx(0.01)
+    assert row.difference == pytest.approx(0.0102)
+    assert row.low > 0.009
     assert row.verdict == "better"
 
 
+def test_differences_without_spread_certify_nothing():
+    """Two or three seeds on a few hundred videos may well differ by the same number."""
+    same = {seed: value + 0.05 for seed, value in BASE.items()}
+    row = compare({"none": BASE, "gc": same}, "none")[1]
+    assert (row.p, row.verdict) == (1.0, "not significant")
+    two = compare({"none": {0: 0.5, 1: 0.6}, "gc": {0: 0.55, 1: 0.66}}, "none")[1]
+    assert (two.p, two.verdict) == (None, "too few seeds to tell")
+
+
 def test_only_shared_seeds_are_compared():
-    row = compare({"none": BASE, "gc": {0: 0.80, 1: 0.86, 9: 0.10}}, "none")[1]
+    row = compare({"none": BASE, "gc": {0: 0.80, 1: 0.86, 3: 0.82, 9: 0.10}}, "none")[1]
     assert row.difference == pytest.approx(0.11)
 
 
@@ -81,9 +91,10 @@ def test_variants_without_results_are_left_out():
 
 def test_markdown_tells_significance():
     better = {seed: value + 0.05 + seed / 1000 for seed, value in BASE.items()}
-    text = markdown(compare({"none": BASE, "gc": better, "se": {0: 0.7}}, "none"), "video_top1", "none")
+    text = markdown(compare({"none": BASE, "gc": better, "se": {0: 0.7}}, "none"), "video_top1", "none", 5)
     lines = text.splitlines()
     assert lines[2] == "| none | 5 | 0.720 | 0.016 |  |  |  | baseline |"
     assert lines[3].startswith("| gc | 5 | 0.772 | 0.016 | +0.052 | +0.050 to +0.054 | < 0.001 | better |")
+    assert lines[4].startswith("| se | 1 of 5 |")
     assert lines[4].endswith("| too few seeds to tell |")
     assert "corrected for 1 comparisons (Holm)" in lines[-1]

@@ -35,6 +35,7 @@ def test_increments_beside_the_published(table):
 def test_at_256_pixels_the_count_is_that_of_pytorchvideo_and_pyslowfast():
     rows = complexity_table(contexts=("none", "nl5", "snl5", "gc5", "gc_all"), size=256)["rows"]
     assert [round(row["macs"] / 1e9, 2) for row in rows[:1]] == [54.52]
+    assert rows[0]["published"] == {"parameters_m": 32.45}  # the published counts are of 224 pixels
     assert [round(row["macs_increment"] / 1e9, 2) for row in rows[1:]] == [33.82, 0.03, 0.03, 0.07]
 
 
@@ -48,6 +49,7 @@ def test_other_models_have_no_published_row():
 
 def test_texts(table):
     assert json.loads(as_json(table)) == table
+    assert "39.29 G is not what plain counting gives" in table["note"]
     plain, marked = as_text(table), as_text(table, markdown=True)
     for text in (plain, marked):
         assert "42,455,005" in text

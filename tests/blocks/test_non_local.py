@@ -165,7 +165,7 @@ def test_attention_of_chosen_queries_is_those_rows(mode, ndim):
         torch.testing.assert_close(every.flatten(2).sum(2), torch.ones(2, x[0, 0].numel()))
 
 
-@pytest.mark.parametrize("queries", ([-1], [24], [[0]], [0.5]))
+@pytest.mark.parametrize("queries", ([-1], [24], [[0]], [0.5], []))
 def test_bad_queries(queries):
     with pytest.raises(ValueError, match=r"queries must be flat indices in \[0, 24\), got"):
         NonLocalBlock3d(8).attention(torch.randn(SHAPES[3]), queries=queries)
@@ -218,3 +218,15 @@ def test_too_small_to_sub_sample():
 def test_unknown_mode():
     with pytest.raises(ValueError, match=r"mode must be one of .*'concatenation'.*, got 'softmax'"):
         NonLocalBlock3d(8, mode="softmax")
+
+
+@every_mode
+def test_float16_autocast_does_not_overflow(mode):
+    """Features of a trained net: positive, up to 8, on many positions."""
+    torch.manual_seed(0)
+    block = NonLocalBlock3d(64, mode=mode).eval()
+    for parameter in block.parameters():
+        nn.init.normal_(parameter, std=0.12)
+    x = torch.rand(1, 64, 8, 14, 14) * 8
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert torch.isfinite(block(x)).all()

@@ -160,5 +160,33 @@ def test_folder_of_splits_and_classes(tmp_path):
 
 
 def test_folder_without_videos(tmp_path):
-    with pytest.raises(ManifestError, match="expected a folder split/class/file or class/file, found no such file"):
+    with pytest.raises(
+        ManifestError, match="expected a folder split/class/file or class/file, found no video or image"
+    ):
         read_manifest(tmp_path)
+
+
+def test_folder_with_links(tmp_path):
+    (tmp_path / "far" / "run").mkdir(parents=True)
+    (tmp_path / "far" / "run" / "a.mp4").touch()
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train").symlink_to(tmp_path / "far")
+    assert [video.name for video in read_manifest(tmp_path / "set", "train")] == ["train/run/a.mp4"]
+
+
+def test_files_that_do_not_fit_a_folder_are_named(tmp_path):
+    """Else a stray file would make a class, or a deeper one be lost."""
+    for name in ("train/a/1.mp4", "val/b/1.mp4", "val/stray.mp4", "train/a/deep/2.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(ManifestError, match="2 problem") as caught:
+        read_manifest(tmp_path, "train")
+    assert "val/stray.mp4 is not in split/class/" in str(caught.value)
+    assert "train/a/deep/2.mp4 is not in split/class/" in str(caught.value)
+
+
+def test_every_image_that_can_be_read_is_looked_for():
+    from gcvideo.data.decode import IMAGE_SUFFIXES
+    from gcvideo.data.manifest import SUFFIXES
+
+    assert set(IMAGE_SUFFIXES) < set(SUFFIXES)

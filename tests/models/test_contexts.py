@@ -135,6 +135,9 @@ def test_none_takes_whatever_is_said_of_blocks():
     ("arguments", "message"),
     (
         ({"context": "gc"}, r"context 'gc' needs places, such as"),
+        ({"context": "gc", "places": {"res3": "every"}}, r"'all' or a list of block indices, got {'res3': 'every'}"),
+        ({"context": "gc", "places": {"res3": 0}}, r"'all' or a list of block indices, got {'res3': 0}"),
+        ({"context": "gc", "places": {"res3": []}}, r"'all' or a list of block indices, got {'res3': \[\]}"),
         ({"context": "gc", "places": {"res6": "all"}}, r"places must be of \('res2', .*\), got res6"),
         ({"context": "gc", "places": {"res3": [1]}}, r"needs blocks \[1\] of res3, which has only 1"),
         ({"context": "gc", "places": {"res3": [-1]}}, r"needs blocks \[-1\] of res3"),

@@ -126,6 +126,11 @@ def test_i3d_with_non_local_blocks(mmaction, tmp_path, mode, use_scale):
     compare(tmp_path, peer, "i3d", 32, "nl5", mode=mode, pool_first=False, use_scale=use_scale)
 
 
+def test_sub_sampling_is_checked(mmaction, tmp_path):
+    with pytest.raises(WeightsError, match="NL blocks of the file need sub_sample=True"):
+        compare(tmp_path, slow_only(mmaction, EVEN), "slowonly", 8, "nl5_even", pool_first=False, sub_sample=False)
+
+
 def test_the_pooling_order_is_checked(mmaction, tmp_path):
     with pytest.raises(WeightsError, match=r"project, then pool.*build the model with pool_first=False"):
         compare(tmp_path, slow_only(mmaction, EVEN), "slowonly", 8, "nl5_even")

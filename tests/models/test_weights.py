@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -70,7 +71,6 @@ def test_pyslowfast_file(tmp_path, temporal, mode, suffix):
     report = load_weights(net, file)
     assert report.layout == ("caffe2" if suffix == ".pkl" else "pyslowfast")
     assert not report.new
-    assert not report.ignored
     assert_same_logits(net, peer)
 
 
@@ -189,13 +189,14 @@ def test_inflation_of_a_kernel(tmp_path):
 def test_gcnet_2d_blocks_inflate_into_the_video_model(tmp_path, prefix):
     peer = image_net(GCBottleneck)
     state = {prefix + key: value for key, value in peer.state_dict().items()}
-    if prefix:  # a detector
+    if prefix == "module.backbone.":  # a detector
         state |= {"neck.lateral_convs.0.conv.weight": torch.ones(2), "roi_head.bbox_head.fc_cls.weight": torch.ones(2)}
     torch.save({"meta": {"epoch": 12}, "state_dict": state}, tmp_path / "gc.pth")
     net = resnet3d("slowonly", (1, 1, 1, 1), num_classes=7).eval()
     insert_context(net, "gc_all")
     report = load_weights(net, tmp_path / "gc.pth", inflation="center")
     assert not report.new
+    assert report.ignored == (["neck (1 tensors)", "roi_head (1 tensors)"] if prefix == "module.backbone." else [])
     image = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert_parity(net(image[:, :, None]), peer(image))
@@ -412,6 +413,8 @@ def test_export_to_pyslowfast(tmp_path, temporal):
         ("nl5", {"position": "after_1x1"}, "stand behind the residual block; this one is at .*norm_c"),
         ("nl5", {"block_options": {"pool_first": False}}, "pool first and scale"),
         ("nl5", {"block_options": {"use_scale": False}}, "pool first and scale"),
+        ("nl5", {"block_options": {"mode": "gaussian"}}, "are embedded_gaussian or dot_product, with norm"),
+        ("nl5", {"block_options": {"norm": False}}, "are embedded_gaussian or dot_product, with norm"),
     ),
 )
 def test_what_pyslowfast_has_no_name_for_is_not_exported(tmp_path, context, arguments, message):
@@ -421,6 +424,10 @@ def test_what_pyslowfast_has_no_name_for_is_not_exported(tmp_path, context, argu
 
 
 def test_bad_exports(tmp_path):
+    with pytest.raises(WeightsError, match="keeps all frames in its stem"):
+        export_weights(resnet3d("i3d", (1, 1, 1, 1), 7, width=8, stem_temporal_stride=2), tmp_path / "x", "pyslowfast")
+    with pytest.raises(WeightsError, match=r"no folder .*nowhere to write into"):
+        export_weights(ours(), tmp_path / "nowhere" / "x", "pyslowfast")
     with pytest.raises(ValueError, match="layout must be 'pytorchvideo' or 'pyslowfast', got 'onnx'"):
         export_weights(ours(), tmp_path / "x", "onnx")
     with pytest.raises(WeightsError, match="only 3D models"):
@@ -430,3 +437,33 @@ def test_bad_exports(tmp_path):
 def test_the_unpickler_refuses_globals_by_name():
     with pytest.raises(pickle.UnpicklingError, match=r"asks for the global os\.system"):
         _NumpyUnpickler(io.BytesIO(b"cos\nsystem\n(S'true'\ntR.")).load()
+
+
+def test_blocks_at_another_position_are_refused(tmp_path):
+    torch.save(ours(context="gc_all", position="after_1x1").state_dict(), tmp_path / "a.pth")
+    with pytest.raises(
+        WeightsError, match=r"the block of .*norm_c.context.* stands after_1x1, that of the model after_add"
+    ):
+        load_weights(ours(context="gc_all", position="after_add"), tmp_path / "a.pth")
+    torch.save(image_net(GCBottleneck).state_dict(), tmp_path / "gc.pth")
+    net = resnet3d("slowonly", (1, 1, 1, 1), num_classes=7)
+    insert_context(net, "gc_all", position="after_block")
+    with pytest.raises(WeightsError, match="stands after_1x1, that of the model after_block"):
+        load_weights(net, tmp_path / "gc.pth")
+
+
+def test_one_name_under_two_prefixes_is_refused(tmp_path):
+    state = pytorchvideo_net().state_dict()
+    torch.save({**state, "model.blocks.0.conv.weight": state["blocks.0.conv.weight"] + 1}, tmp_path / "two.pth")
+    with pytest.raises(WeightsError, match="blocks.0.conv.weight stands there twice, under different prefixes"):
+        load_weights(ours(), tmp_path / "two.pth")
+
+
+def test_strings_in_a_caffe2_file_are_no_tensors(tmp_path):
+    peer = pytorchvideo_net()
+    blobs = caffe2_blobs(pyslowfast_names(peer, nn.ModuleDict()))
+    write_caffe2(tmp_path / "net.pkl", {**blobs, "names": np.array(["a", "b"])})
+    net = ours()
+    report = load_weights(net, tmp_path / "net.pkl")
+    assert "lr (1 tensors)" in report.ignored
+    assert_same_logits(net, peer)
