@@ -10,7 +10,7 @@ from typing import Literal
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from pytorch_lightning.utilities.rank_zero import rank_zero_info
+from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from gcvideo import optim
@@ -18,7 +18,7 @@ from gcvideo.blocks.context import Bottleneck, FusionType, PoolingType
 from gcvideo.blocks.non_local import Mode
 from gcvideo.insertion import Position
 from gcvideo.metrics import VideoScores, accuracies, average_views
-from gcvideo.models import ContextName, ModelName, create_model, find_weights, load_weights
+from gcvideo.models import ContextName, ModelName, create_model, find_weights, load_weights, other_function
 from gcvideo.models.weights import Inflation
 
 log = logging.getLogger(__name__)
@@ -121,6 +121,7 @@ class VideoTask(pl.LightningModule):
             raise ValueError("class_names must name at least one class")
         self.save_hyperparameters()
         self.class_names = list(class_names)
+        self.starts_from_weights = True  # False spares reading them where a run is resumed
         num_classes = len(class_names)
         block_options = {name: self.hparams[name] for name in BLOCK_OPTIONS if self.hparams[name] is not None}
         self.net = create_model(model, context, num_classes, dropout, places, position, **block_options)
@@ -138,14 +139,16 @@ class VideoTask(pl.LightningModule):
 
     def prepare_data(self) -> None:
         """Download the weights that a training starts from, on one process of each machine."""
-        if self.trainer.state.fn == "fit" and self.hparams["weights"]:
+        if self.trainer.state.fn == "fit" and self.hparams["weights"] and self.starts_from_weights:
             find_weights(self.hparams["weights"])
 
     def setup(self, stage: str) -> None:
-        """Load them; a checkpoint to resume from is loaded later, over them."""
-        if stage == "fit" and self.hparams["weights"]:
-            report = load_weights(self.net, find_weights(self.hparams["weights"]), self.hparams["inflation"])
-            rank_zero_info(f"weights: {report}")
+        """Load them."""
+        if stage == "fit" and self.hparams["weights"] and self.starts_from_weights:
+            h = self.hparams
+            rank_zero_info(f"weights: {load_weights(self.net, find_weights(h['weights']), h['inflation'])}")
+            if why := other_function(h["weights"], h["model"], h["context"], h):
+                rank_zero_warn(f"the weights are read into another function: {why}")
 
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 frames [B, V, 3, T, S, S] -> logits [B, V, K]."""

@@ -106,8 +106,6 @@ class GcvideoCLI(LightningCLI):
         config.ckpt_path = self._checkpoint(config.ckpt_path)
         if self.subcommand != "fit":
             self._adopt_settings(config)
-        elif config.ckpt_path is not None:
-            config.model.weights = None  # the checkpoint has them; their file may be gone
         if config.model.class_names is None:
             config.model.class_names = config.data.class_names or read_class_names(config.data.manifest or "")
         config.data.class_names = list(config.model.class_names)
@@ -150,6 +148,7 @@ class GcvideoCLI(LightningCLI):
             super().instantiate_classes()
         except ValueError as error:
             raise RunError(str(error)) from error
+        self.model.starts_from_weights = self.config_init[self._verb].ckpt_path is None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self.config[self._verb]

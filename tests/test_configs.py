@@ -10,6 +10,7 @@ import torch
 import torchvision
 import yaml
 
+from gcvideo.cli import main
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.models import checkpoints
 from gcvideo.sweep import read_sweep
@@ -103,3 +104,16 @@ def test_sweeps_can_be_read_and_their_variants_built(path, monkeypatch):
         changes = {name.removeprefix("model."): value for name, value in settings.items()}
         VideoTask(["a", "b"], **(base["model"] | changes))
     assert len(sweep.seeds) >= 5
+
+
+@pytest.mark.parametrize("files", COMBINATIONS, ids="+".join)
+def test_the_command_line_reads_and_merges_them(files, capsys):
+    """Strictly: types are checked, an unknown key is an error, later files win."""
+    arguments = [f"--config={FOLDER / file}.yaml" for file in files]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *arguments, "--print_config"])
+    assert stop.value.code in (0, None)
+    printed = yaml.safe_load(capsys.readouterr().out)
+    for group, settings in read(files).items():
+        for name, value in settings.items():
+            assert printed[group][name] == value, f"{group}.{name}"

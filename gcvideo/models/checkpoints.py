@@ -7,10 +7,14 @@ of mmaction2 are listed there with one and the same hash, so neither is checked 
 import csv
 import difflib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from gcvideo.download import download
 from gcvideo.models.reading import WeightsError
@@ -33,6 +37,24 @@ def checkpoints() -> dict[str, Checkpoint]:
     """Name -> published checkpoint."""
     text = (files("gcvideo.models") / "checkpoints.csv").read_text(encoding="utf-8")
     return {row["name"]: Checkpoint(**row) for row in csv.DictReader(text.splitlines())}
+
+
+def other_function(name: str, model: str, context: str, options: Mapping[str, Any]) -> str:
+    """Why a model would compute something else than the published one of that name, or "".
+
+    The names, shapes and strides of a video checkpoint do not always tell: see docs/weights.md. ImageNet weights, and
+    files, are of no video model.
+    """
+    entry = checkpoints().get(name)
+    if entry is None or name.startswith(("torchvision/", "mmdetection/")) or name == "pyslowfast/r50_in1k":
+        return ""
+    wanted = {key: yaml.safe_load(value) for key, value in (item.split("=") for item in entry.options.split())}
+    given = {key: options.get(key) for key in wanted}
+    problems = [f"model {entry.model}, not {model}"] if entry.model != model else []
+    if entry.context != "none":
+        problems += [f"context {entry.context}, not {context}"] if entry.context != context else []
+        problems += [f"{key}={wanted[key]}, not {given[key]}" for key in wanted if wanted[key] != given[key]]
+    return f"{name} was trained with {', '.join(problems)}" if problems else ""
 
 
 def find_weights(name_or_path: str, folder: str | Path | None = None) -> Path:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ class WeightsReport:
 
     def __str__(self) -> str:
         parts = [f"{len(self.matched)} tensors matched", f"{len(self.inflated)} inflated"]
-        parts += [f"ignored: {', '.join(self.ignored)}"] if self.ignored else []
+        parts += [f"ignored: {_some(self.ignored)}"] if self.ignored else []
         parts += [f"not in the file, left as initialised: {_some(self.new)}"] if self.new else []
         return f"{self.path} ({self.layout} names): {'; '.join(parts)}"
 
@@ -116,7 +116,7 @@ def export_weights(model: nn.Module, path: str | Path, layout: Literal["pytorchv
     if detect(state) != "pytorchvideo":
         raise WeightsError("only 3D models of create_model can be exported")
     if layout == "pyslowfast":
-        if model.get_submodule("blocks.0.conv").stride[0] != 1:
+        if cast(nn.Conv3d, model.get_submodule("blocks.0.conv")).stride[0] != 1:
             raise WeightsError("PySlowFast's I3D keeps all frames in its stem; this one halves them")
         places, _ = LAYOUTS["pytorchvideo"].parse(state)
         names = {key: LAYOUTS[layout].write(place) for place, key in places.items()}

@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from gcvideo.models import Checkpoint, checkpoints, create_model, find_weights
+from gcvideo.models import Checkpoint, checkpoints, create_model, find_weights, other_function
 from tests.test_download import CONTENT, SHA256, server  # noqa: F401
 
 TABLE = checkpoints()
@@ -56,3 +56,15 @@ def test_neither_file_nor_name():
         ValueError, match=r"weights must be a file or a name of .*checkpoints.csv, such as .*slow_8x8_r50.*got 'slow'"
     ):
         find_weights("slow")
+
+
+def test_weights_of_another_function_are_noticed():
+    """Same tensors, other strides, or another scale."""
+    name = "mmaction2/i3d_32x2_r50_nl_embedded_gaussian"
+    right = {"pool_first": False, "use_scale": False}
+    assert other_function(name, "i3d_32x2_r50", "nl5", right) == ""
+    assert "model i3d_32x2_r50, not i3d_r50" in other_function(name, "i3d_r50", "nl5", right)
+    assert "use_scale=False, not None" in other_function(name, "i3d_32x2_r50", "nl5", {"pool_first": False})
+    assert other_function("pytorchvideo/slow_8x8_r50", "slowonly_r50", "gc_all", {}) == ""  # new blocks
+    assert other_function("torchvision/resnet50_v1", "i3d_r50", "none", {}) == ""
+    assert other_function("runs/a/best.ckpt", "i3d_r50", "none", {}) == ""
