@@ -87,7 +87,8 @@ def _sweep(args: Sequence[str]) -> int:
     if given.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {given.jobs}")
 
-    from gcvideo.sweep import SweepError, read_sweep, run_sweep
+    from gcvideo.sweep import run_sweep
+    from gcvideo.sweep_file import SweepError, read_sweep
 
     try:
         sweep = read_sweep(given.file)

@@ -13,7 +13,7 @@ import yaml
 from gcvideo.cli import main
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.models import checkpoints
-from gcvideo.sweep import read_sweep
+from gcvideo.sweep_file import read_sweep
 from gcvideo.task import VideoTask
 
 FOLDER = Path(__file__).parent.parent / "configs"

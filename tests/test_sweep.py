@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from gcvideo.cli import main
-from gcvideo.sweep import Sweep, SweepError, read_sweep, run_sweep, write_tables
+from gcvideo.sweep import run_sweep, write_tables
+from gcvideo.sweep_file import Sweep, SweepError, read_sweep
 
 SWEEP = {
     "name": "s",
