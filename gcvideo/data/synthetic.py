@@ -169,7 +169,9 @@ def write_video(path: Path, frames: NDArray[np.uint8], fps: int = 15) -> None:
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
         stream.options = {"crf": "18", "preset": "veryfast", "g": "12", "threads": "1"}
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            # converted here: left to the encoder, equal frames sometimes give other bytes (PyAV 18.1)
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
+            container.mux(stream.encode(picture))
         container.mux(stream.encode())
     os.replace(partial_file, path)
 
