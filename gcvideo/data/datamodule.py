@@ -218,8 +218,9 @@ def _files(path: str | None) -> list[Video]:
     if path is None:
         raise ManifestError("data.predict is not set: give a video file or a folder of videos")
     place = Path(path)
-    found = place.rglob("*") if place.is_dir() else [place]
-    files = sorted(file for file in found if file.suffix.lower() in SUFFIXES)
+    files = [place]  # a file that is named is taken whatever its suffix
+    if place.is_dir():
+        files = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES)
     if not files or not files[0].is_file():
         raise ManifestError(f"data.predict: no video at {place} (looked for {', '.join(SUFFIXES)} in a folder)")
     return [Video(str(file), -1, str(file)) for file in files]

@@ -1,5 +1,7 @@
 """Items are pure functions of (seed, epoch, index); broken videos are counted, named and bounded."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -153,3 +155,11 @@ def test_random_resized_boxes_are_a_setting(numbered_clip):
     assert not torch.equal(plain, resized)
     with pytest.raises(ValueError, match=r"min_area must be in \(0, 1\], got 0"):
         VideoDataModule(min_area=0.0)
+
+
+def test_a_file_to_predict_is_taken_whatever_its_suffix(numbered_clip, tmp_path):
+    named = tmp_path / "clip.video"
+    named.write_bytes(Path(numbered_clip(5)).read_bytes())
+    data = VideoDataModule(predict=str(named), clip_frames=2, stride=1, size=32, short_side_min=32)
+    data.setup("predict")
+    assert [video.file for video in data.datasets["predict"].videos] == [str(named)]
