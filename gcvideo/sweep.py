@@ -41,12 +41,13 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> list[str]:
     try:
         futures = {pool.submit(_run, sweep, variant, seed, jobs, children): (variant, seed) for variant, seed in todo}
         for number, future in enumerate(as_completed(futures), start=1):
-            name = "{}-seed{}".format(*futures[future])
+            folder = sweep.run_folder(*futures[future])
+            name = folder.name
             if future.result():
                 told = f"{sweep.metric} {_result(sweep, *futures[future]):.3f}"
             else:
                 failed.append(name)
-                told = f"failed, see {sweep.folder / name / 'log.txt'}"
+                told = f"failed, see {folder / 'log.txt'}"
             left = (time.monotonic() - started) / number * (len(todo) - number)
             print(f"[{number}/{len(todo)}] {name}: {told}; about {left / 60:.0f} min left", flush=True)
             write_tables(sweep)
@@ -102,7 +103,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def _claim(sweep: Sweep, variant: str, seed: int) -> None:
     """Make the folder of a run, or see that it is of the same settings."""
-    folder = sweep.folder / f"{variant}-seed{seed}"
+    folder = sweep.run_folder(variant, seed)
     settings = [*sweep.arguments(variant, seed), *sweep.contents()]
     note = folder / "sweep.json"
     if note.exists():
@@ -119,7 +120,7 @@ def _claim(sweep: Sweep, variant: str, seed: int) -> None:
 
 def _result(sweep: Sweep, variant: str, seed: int) -> float | None:
     """Metric of a finished run, else None."""
-    report = sweep.folder / f"{variant}-seed{seed}" / "report.json"
+    report = sweep.run_folder(variant, seed) / "report.json"
     if not report.exists():
         return None
     results: Mapping[str, Any] = json.loads(report.read_text(encoding="utf-8"))
@@ -131,7 +132,7 @@ def _result(sweep: Sweep, variant: str, seed: int) -> float | None:
 
 def _run(sweep: Sweep, variant: str, seed: int, jobs: int, children: "_Children") -> bool:
     """Fit and test; whether both went well."""
-    folder = sweep.folder / f"{variant}-seed{seed}"
+    folder = sweep.run_folder(variant, seed)
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     environment = {"OMP_NUM_THREADS": threads, **os.environ}
     arguments = sweep.arguments(variant, seed)

@@ -40,10 +40,18 @@ class Sweep:
     def folder(self) -> Path:
         return Path(self.runs_dir) / self.name
 
+    @property
+    def configs(self) -> list[str]:
+        return [self.config] if isinstance(self.config, str) else self.config
+
+    def run_folder(self, variant: str, seed: int) -> Path:
+        """Folder of one run; its name is the run's."""
+        return self.folder / f"{variant}-seed{seed}"
+
     def contents(self) -> list[str]:
         """Every setting of the configuration files, so that a changed file is noticed."""
         lines = []
-        for config in [self.config] if isinstance(self.config, str) else self.config:
+        for config in self.configs:
             try:
                 content = yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {}
             except (OSError, yaml.YAMLError) as error:
@@ -55,9 +63,9 @@ class Sweep:
 
     def arguments(self, variant: str, seed: int) -> list[str]:
         """Command-line options of one run."""
-        configs = [self.config] if isinstance(self.config, str) else self.config
-        options = [f"--config={config}" for config in configs]
-        options += [f"--name={variant}-seed{seed}", f"--runs_dir={self.folder}", f"--seed_everything={seed}"]
+        options = [f"--config={config}" for config in self.configs]
+        name = self.run_folder(variant, seed).name
+        options += [f"--name={name}", f"--runs_dir={self.folder}", f"--seed_everything={seed}"]
         for key, value in {**self.settings, **self.variants[variant]}.items():
             options.append(f"--{key}={value if isinstance(value, str) else json.dumps(value)}")
         return options

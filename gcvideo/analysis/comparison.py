@@ -6,7 +6,7 @@ confidence interval (Student's t), and a p-value corrected for the number of var
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
 from scipy import stats
@@ -57,11 +57,11 @@ def compare(results: Mapping[str, Mapping[int, float]], baseline: str) -> list[R
             difference, low, high, _ = tests[variant]
             p = corrected[variant]
             verdict = "not significant" if p >= 1 - CONFIDENCE else "better" if difference > 0 else "worse"
-            row = Row(row.variant, row.values, row.mean, row.spread, difference, low, high, p, verdict)
+            row = replace(row, difference=difference, low=low, high=high, p=p, verdict=verdict)
         elif variant == baseline:
-            row = Row(row.variant, row.values, row.mean, row.spread, verdict="baseline")
+            row = replace(row, verdict="baseline")
         else:
-            row = Row(row.variant, row.values, row.mean, row.spread, verdict="too few seeds to tell")
+            row = replace(row, verdict="too few seeds to tell")
         rows.append(row)
     return rows
 

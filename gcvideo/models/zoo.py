@@ -73,41 +73,33 @@ def resnet101(num_classes: int, dropout: float) -> nn.Module:
 
 
 def slowonly_thin(num_classes: int, dropout: float) -> nn.Module:
-    """`slowonly_tiny` with as many blocks in res3 and res4 as a ResNet-50, so that every context fits; it sees 21 x 21.
-
-    Made to compare blocks where no GPU is: see configs/sweeps/.
-    """
-    return resnet3d(
-        "slowonly",
-        (2, 4, 6, 1),
-        num_classes,
-        dropout,
-        width=8,
-        stem_kernel=5,
-        stem_stride=4,
-        stem_pool=False,
-        spatial_kernels=(3, 1, 1, 1),
-        spatial_strides=(1, 2, 1, 1),
-        zero_init_final_norm=False,
-    )
+    """`slowonly_tiny` with as many blocks in res3 and res4 as a ResNet-50, so that every context fits."""
+    return _small(num_classes, dropout, (2, 4, 6, 1), (3, 1, 1, 1))
 
 
 def slowonly_tiny(num_classes: int, dropout: float) -> nn.Module:
-    """Small net for the demo and for tests; a unit of its last layer sees 21 x 21 pixels.
+    """Small net for the demo and for tests; a unit of its last layer sees 21 x 21 pixels."""
+    return _small(num_classes, dropout, (1, 1, 1, 1), (3, 3, 1, 1))
+
+
+def _small(
+    num_classes: int, dropout: float, depths: tuple[int, int, int, int], spatial_kernels: tuple[int, int, int, int]
+) -> nn.Module:
+    """Slow-only net of width 8 and a small receptive field.
 
     Its residual branches do not start at zero: zero-initialised norms *and* a zero-initialised block behind them make
     a saddle of high order, which costs more epochs than the demo has (docs/results.md).
     """
     return resnet3d(
         "slowonly",
-        (1, 1, 1, 1),
+        depths,
         num_classes,
         dropout,
         width=8,
         stem_kernel=5,
         stem_stride=4,
         stem_pool=False,
-        spatial_kernels=(3, 3, 1, 1),
+        spatial_kernels=spatial_kernels,
         spatial_strides=(1, 2, 1, 1),
         zero_init_final_norm=False,
     )

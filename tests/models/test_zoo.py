@@ -11,6 +11,7 @@ from gcvideo import create_model, inserted_blocks
 from gcvideo.analysis import count_parameters
 from gcvideo.models import CONTEXTS, MODELS, ContextName, ModelName
 from gcvideo.models.backbones import resnet3d
+from tests.models.peers import TEMPORAL
 
 
 def meta(name, context="none", **arguments):
@@ -53,33 +54,7 @@ def test_places_of_the_blocks(name, context, where):
     assert all(block.planes == block.in_channels // 4 for block in blocks.values())
 
 
-@pytest.mark.parametrize(
-    ("temporal", "arguments"),
-    (
-        ("slowonly", {"stem_conv_kernel_size": (1, 7, 7)}),
-        (
-            "i3d",
-            {
-                "stem_conv_kernel_size": (5, 7, 7),
-                "stage1_pool": nn.MaxPool3d,
-                "stage_conv_a_kernel_size": (
-                    [(3, 1, 1)],
-                    [(3, 1, 1), (1, 1, 1)],
-                    [(3, 1, 1), (1, 1, 1)],
-                    [(1, 1, 1), (3, 1, 1)],
-                ),
-            },
-        ),
-        (
-            "c2d",
-            {
-                "stem_conv_kernel_size": (1, 7, 7),
-                "stage1_pool": nn.MaxPool3d,
-                "stage_conv_a_kernel_size": ((1, 1, 1),) * 4,
-            },
-        ),
-    ),
-)
+@pytest.mark.parametrize(("temporal", "arguments"), TEMPORAL.items())
 def test_names_and_logits_are_those_of_pytorchvideo(temporal, arguments):
     """The hub models `slow_r50`, `i3d_r50` and `c2d_r50`, narrowed; their state dict loads and gives equal logits."""
     pool = (4 if temporal != "slowonly" else 8, 2, 2)  # what is left of 8 x 64 x 64
