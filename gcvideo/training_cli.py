@@ -26,7 +26,8 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from gcvideo.callbacks import BrokenVideos, PrintPredictions, TestReport, Throughput
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.dataset import BrokenVideoError
-from gcvideo.data.manifest import ManifestError, read_class_names
+from gcvideo.data.listing import ManifestError
+from gcvideo.data.manifest import read_class_names
 from gcvideo.download import DownloadError
 from gcvideo.models import WeightsError
 from gcvideo.task import VideoTask

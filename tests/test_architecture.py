@@ -40,9 +40,16 @@ FORBIDDEN = {
     "insertion.py": ("gcvideo", "pytorch_lightning", "torchvision", "pytorchvideo"),
     "models/*.py": ("gcvideo.data", "gcvideo.task", "gcvideo.analysis", "pytorch_lightning"),
     "data/*.py": ("gcvideo.models", "gcvideo.blocks", "gcvideo.insertion", "gcvideo.task", "gcvideo.analysis"),
-    "data/manifest.py": ("gcvideo", "torch"),
+    "data/listing.py": ("gcvideo", "torch"),
+    "data/manifest.py": ("gcvideo.data.sampling", "gcvideo.data.decode", "gcvideo.data.transforms", "torchvision"),
     "data/sampling.py": ("gcvideo",),
-    "data/decode.py": ("gcvideo",),
+    "data/decode/*.py": (
+        "gcvideo.data.manifest",
+        "gcvideo.data.sampling",
+        "gcvideo.data.transforms",
+        "gcvideo.prepare",
+    ),
+    "prepare/*.py": ("gcvideo.models", "gcvideo.blocks", "gcvideo.task", "gcvideo.analysis", "pytorch_lightning"),
     "data/transforms.py": ("gcvideo",),
     "analysis/*.py": ("gcvideo.data", "gcvideo.task", "pytorch_lightning"),
     "optim.py": ("gcvideo", "pytorch_lightning"),
@@ -53,11 +60,12 @@ FORBIDDEN = {
 
 # Packages -> the only files that may import them.
 ONLY_IN = {
-    "decord": ("data/decode.py",),
+    "decord": ("data/decode/decord_reader.py",),
+    "torchcodec": ("data/decode/torchcodec_reader.py",),
     "pytorchvideo": ("models/backbones.py", "models/contexts.py"),
     "scipy": ("analysis/comparison.py",),
     "matplotlib": ("plots.py",),
-    "av": ("data/synthetic.py",),
+    "av": ("data/synthetic.py", "data/decode/packets.py", "data/decode/pyav_reader.py", "prepare/transcode.py"),
     "jsonargparse": (),
 }
 

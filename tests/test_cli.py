@@ -214,7 +214,7 @@ def test_broken_videos_in_a_run(tmp_path, synthetic):
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("\n".join(lines) + "\n")
     runs = tmp_path / "runs"
-    arguments = small(manifest, runs, "--data.num_workers", "1")
+    arguments = small(manifest, runs, "--data.num_workers", "1", "--data.outside_root", "true")
     done = gcvideo("fit", *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert (

@@ -1,5 +1,6 @@
 """The data side of a run: manifests, settings and loaders."""
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +11,10 @@ from torch.utils.data import DataLoader
 
 from gcvideo.data.dataset import ClipSettings, EvalDataset, TrainDataset, collate
 from gcvideo.data.decode import DecoderName
-from gcvideo.data.manifest import SUFFIXES, ManifestError, Video, read_class_names, read_manifest
+from gcvideo.data.listing import SUFFIXES, ManifestError
+from gcvideo.data.manifest import Video, read_class_names, read_manifest
 from gcvideo.data.samplers import EvalSampler, TrainSampler
-from gcvideo.data.sampling import ShortVideo
+from gcvideo.data.sampling import ShortVideo, Spacing
 
 
 class VideoDataModule(pl.LightningDataModule):
@@ -41,7 +43,10 @@ class VideoDataModule(pl.LightningDataModule):
         batch_size: training clips for each device.
         eval_batch_size: videos for each device in validation; a test batch has one video, all of its views.
         num_workers: decoding processes for each device.
-        decoder: which library decodes.
+        spacing: how frames are spaced in a clip: "stride", or "slowfast" as PySlowFast does (wants target_fps); see
+            `sampling`.
+        decoder: which library decodes; "auto" takes for each file one that reads it right.
+        outside_root: allow paths and links in the manifest that lead out of `root`.
         max_broken: share of the training videos that may be broken (they are replaced) before the run stops.
         skip_broken: leave broken videos out of validation and test instead of stopping; the report tells how many.
         timeout_s: seconds to wait for a batch before the run stops; 0 waits for ever.
@@ -73,7 +78,9 @@ class VideoDataModule(pl.LightningDataModule):
         batch_size: int = 8,
         eval_batch_size: int = 8,
         num_workers: int = 4,
-        decoder: DecoderName = "decord",
+        spacing: Spacing = "stride",
+        decoder: DecoderName = "auto",
+        outside_root: bool = False,
         max_broken: float = 0.01,
         skip_broken: bool = False,
         timeout_s: float = 120.0,
@@ -95,15 +102,17 @@ class VideoDataModule(pl.LightningDataModule):
             raise ValueError(
                 "batch_size, eval_batch_size and temporal_views must be at least 1, num_workers at least 0"
             )
+        if spacing == "slowfast" and target_fps is None:
+            raise ValueError("spacing slowfast counts in seconds: it wants target_fps, 30 in PySlowFast's recipes")
         if min_area is not None and not 0 < min_area <= 1:
             raise ValueError(f"min_area must be in (0, 1], got {min_area}")
         if not 0 <= max_broken < 1:
             raise ValueError(f"max_broken must be in [0, 1), got {max_broken}")
-        self.manifest, self.root = manifest, root
+        self.manifest, self.root, self.outside_root = manifest, root, outside_root
         self._class_names = class_names
         self.splits = {"fit": train_split, "validate": val_split, "test": test_split}
-        self.train_clip = ClipSettings(clip_frames, stride, target_fps, short, size, decoder)
-        self.eval_clip = ClipSettings(clip_frames, stride, target_fps, short, self.eval_size, decoder)
+        self.train_clip = ClipSettings(clip_frames, stride, target_fps, short, size, decoder, spacing)
+        self.eval_clip = ClipSettings(clip_frames, stride, target_fps, short, self.eval_size, decoder, spacing)
         self.short_side, self.min_area, self.flip = (short_side_min, short_side_max), min_area, flip
         self.temporal_views, self.spatial_views = temporal_views, spatial_views
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
@@ -128,8 +137,8 @@ class VideoDataModule(pl.LightningDataModule):
             raise ManifestError("data.manifest is not set: give a CSV with the columns path, label, split")
         return self.manifest
 
-    def _videos(self, stage: str) -> list[Video]:
-        return read_manifest(self._manifest(), self.splits[stage], self.root, self.class_names)
+    def _videos(self, stage: str) -> Sequence[Video]:
+        return read_manifest(self._manifest(), self.splits[stage], self.root, self.class_names, self.outside_root)
 
     def setup(self, stage: str) -> None:
         """Read what the stage ('fit', 'validate', 'test' or 'predict') needs; all problems are raised here."""
@@ -201,7 +210,7 @@ class VideoDataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
             timeout=self.timeout_s if workers else 0,
-            worker_init_fn=_one_thread,
+            worker_init_fn=_start_worker,
             generator=torch.Generator().manual_seed(self.seed),  # else iterating draws from the global stream
             persistent_workers=workers > 0 and stage in ("fit", "validate"),
         )
@@ -210,8 +219,9 @@ class VideoDataModule(pl.LightningDataModule):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
 
-def _one_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     torch.set_num_threads(1)
+    gc.freeze()  # what is there now will stay: a collection of it takes 0.1 s, and decoding sets off many
 
 
 def _files(path: str | None) -> list[Video]:

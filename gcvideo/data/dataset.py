@@ -7,6 +7,7 @@ Letters: V views (in time x in space), T frames, S side of the square view.
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,14 +15,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gcvideo.data.decode import DecoderName, VideoDecodeError, open_video
+from gcvideo.data.decode import DecoderName, Reader, VideoDecodeError, open_video
 from gcvideo.data.manifest import Video
-from gcvideo.data.sampling import ShortVideo, mix_seed, random_clip, uniform_clips
+from gcvideo.data.sampling import ShortVideo, Spacing, mix_seed, random_clip, uniform_clips
 from gcvideo.data.transforms import fixed_views, random_resized_view, random_view
 
 log = logging.getLogger(__name__)
 
 Item = tuple[Tensor, int, int]
+
+
+_VERDICTS = ("", "decord", "pyav")
 
 
 class BrokenVideoError(RuntimeError):
@@ -37,18 +41,35 @@ class ClipSettings:
     target_fps: float | None = None
     short: ShortVideo = "loop"
     size: int = 224
-    decoder: DecoderName = "decord"
+    decoder: DecoderName = "auto"
+    spacing: Spacing = "stride"
+
+    def rates(self, reader: Reader) -> tuple[float, float | None, ShortVideo, Spacing]:
+        """Last arguments of `random_clip` and `uniform_clips`."""
+        return reader.fps, self.target_fps, self.short, self.spacing
 
 
 class _VideoDataset(Dataset[Item | None]):
     def __init__(self, videos: Sequence[Video], clip: ClipSettings):
         self.videos = videos
         self.clip = clip
-        # One flag for each video, shared by all workers of this process: 1 where decoding failed.
+        # For each video, shared by all workers of this process: 1 where decoding failed, and what reads it right.
         self.broken = torch.zeros(len(videos), dtype=torch.uint8).share_memory_()
+        self._verdicts = torch.zeros(len(videos), dtype=torch.uint8).share_memory_()
 
     def __len__(self) -> int:
         return len(self.videos)
+
+    def _open(self, index: int) -> Reader:
+        """Open a video; which decoder reads it right is found out once, if the manifest does not tell."""
+        video = self.videos[index]
+        verdict = video.decoder or _VERDICTS[int(self._verdicts[index])]
+        reader = open_video(video.file, self.clip.decoder, verdict=verdict)
+        if self.clip.target_fps is not None and not 0 < reader.fps < math.inf:
+            raise VideoDecodeError(video.file, f"tells no frame rate (got {reader.fps}), which target_fps needs")
+        if not verdict and reader.decoder in _VERDICTS:
+            self._verdicts[index] = _VERDICTS.index(reader.decoder)
+        return reader
 
     def broken_files(self) -> list[str]:
         """Files that could not be decoded so far, on this rank."""
@@ -94,15 +115,17 @@ class TrainDataset(_VideoDataset):
         while True:
             video = self.videos[index]
             try:
-                return self._read(video, generator), video.label, index
+                return self._read(index, generator), video.label, index
             except VideoDecodeError as error:
                 self._note(index, error)
                 index = int(torch.randint(len(self.videos), (), generator=generator))
 
-    def _read(self, video: Video, generator: torch.Generator) -> Tensor:
-        reader = open_video(video.file, self.clip.decoder)
+    def _read(self, index: int, generator: torch.Generator) -> Tensor:
+        reader = self._open(index)
         c = self.clip
-        indices = random_clip(reader.num_frames, c.clip_frames, c.stride, generator, reader.fps, c.target_fps, c.short)
+        indices = random_clip(
+            reader.num_frames, c.clip_frames, c.stride, generator, reader.fps, c.target_fps, c.short, c.spacing
+        )
         frames = reader.read(indices[0]).permute(0, 3, 1, 2)  # [T, 3, H, W]
         if self.min_area is None:
             view = random_view(frames, c.size, self.short_side, self.flip, generator)  # [T, 3, S, S]
@@ -151,7 +174,7 @@ class EvalDataset(_VideoDataset):
         """The item of a video; None if it is broken and to be skipped."""
         video = self.videos[index]
         try:
-            return self._read(video), video.label, index
+            return self._read(index), video.label, index
         except VideoDecodeError as error:
             self.broken[index] = 1
             if self.skip_broken:
@@ -162,11 +185,18 @@ class EvalDataset(_VideoDataset):
                 f"reports how many)"
             ) from None
 
-    def _read(self, video: Video) -> Tensor:
-        reader = open_video(video.file, self.clip.decoder)
+    def _read(self, index: int) -> Tensor:
+        reader = self._open(index)
         c = self.clip
         indices = uniform_clips(
-            reader.num_frames, c.clip_frames, c.stride, self.temporal_views, reader.fps, c.target_fps, c.short
+            reader.num_frames,
+            c.clip_frames,
+            c.stride,
+            self.temporal_views,
+            reader.fps,
+            c.target_fps,
+            c.short,
+            c.spacing,
         )  # [temporal_views, T]
         needed, inverse = torch.unique(indices, return_inverse=True)
         frames = reader.read(needed).permute(0, 3, 1, 2)  # [n, 3, H, W]

@@ -1,43 +1,82 @@
 """Manifests: which videos there are, and their labels.
 
-Three forms are read:
-
-- CSV with a header that has at least `path` and `label` (further columns, such as `split`, may follow);
-- a folder: split/class/file, or class/file without splits, as ImageNet and many video sets are unpacked;
-- the headerless lists of PySlowFast, pytorchvideo and mmaction2: `path label` a line, label an integer from 0, split
-  at the last blank, so that paths may contain blanks.
+The forms of a manifest are told in `listing`. Every file is looked at before a run starts, all problems are reported
+together, and a path that leads out of the root folder (`../`, absolute, or a link) is refused, because manifests come
+from strangers as often as videos do.
 """
 
-import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
-MAX_ERRORS_SHOWN = 10
-SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".jpg", ".jpeg", ".png", ".webp")
-"""Of the videos and images that are looked for in a folder."""
+import numpy as np
+import torch
 
+from gcvideo.data.listing import ManifestError, Rows, class_names_of, no_garbage_collection, read_rows, together
 
-class ManifestError(ValueError):
-    """The manifest can't be used; the message has every problem (the first ones), each with its line."""
+_DECODERS = ("decord", "pyav")
+"""What a manifest may name as the decoder that reads a file right."""
+
+_LISTED_FROM = 32
+"""Files that a manifest names in one folder, from which on the folder is listed instead of asking for each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """One row: where the file is, its class index, and its path as written in the manifest."""
+    """One row: where the file is, its class index, and its path as written in the manifest.
+
+    `decoder` is what reads the file right, "decord" or "pyav", if the manifest tells.
+    """
 
     file: str
     label: int
     name: str
+    decoder: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    line: int
-    path: str
-    label: str
-    split: str | None
+class Videos(Sequence[Video]):
+    """Many rows in a few tensors of shared memory, so that worker processes share one copy of them.
+
+    A list of objects would be copied into every worker, page by page, as their reference counts change.
+
+    Args:
+        root: folder that the names are relative to.
+        names, labels, decoders: columns of one length.
+    """
+
+    def __init__(self, root: str, names: Sequence[str], labels: Sequence[int], decoders: Sequence[str] | None = None):
+        self.root = root
+        text = "".join(names)
+        lengths = map(len, names) if text.isascii() else (len(os.fsencode(name)) for name in names)
+        ends = np.cumsum(np.fromiter(lengths, np.int64, len(names)))
+        self._bytes = torch.frombuffer(bytearray(os.fsencode(text)), dtype=torch.uint8).share_memory_()
+        self._ends = torch.from_numpy(np.concatenate([[0], ends])).share_memory_()
+        self.labels = torch.from_numpy(np.fromiter(labels, np.int32, len(names))).share_memory_()
+        code = {"": 0} | {name: number for number, name in enumerate(_DECODERS, start=1)}
+        codes = np.zeros(len(names), np.uint8)
+        if decoders is not None:
+            codes = np.fromiter(map(code.__getitem__, decoders), np.uint8, len(names))
+        self._decoders = torch.from_numpy(codes).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @overload
+    def __getitem__(self, index: int) -> Video: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Video]: ...
+    def __getitem__(self, index: int | slice) -> Video | list[Video]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"video {index} of {len(self)}")
+        index %= len(self)
+        first, end = self._ends[index : index + 2].tolist()
+        name = os.fsdecode(self._bytes[first:end].numpy().tobytes())
+        decoder = ("", *_DECODERS)[int(self._decoders[index])]
+        return Video(os.path.join(self.root, name), int(self.labels[index]), name, decoder)
 
 
 def read_manifest(
@@ -45,140 +84,111 @@ def read_manifest(
     split: str | None = None,
     root: str | Path | None = None,
     class_names: Sequence[str] | None = None,
-) -> list[Video]:
+    outside_root: bool = False,
+) -> Videos:
     """Videos of one split.
 
     Args:
-        manifest: CSV file, list or folder; see the head of this module.
+        manifest: CSV file, list or folder; see `listing`.
         split: value of the column `split` to keep; None keeps all rows.
-        root: folder that the paths are relative to; default the manifest's own, or the manifest if it is a folder.
-            Absolute paths stay.
+        root: folder that the paths are relative to and must lie in; default the manifest's own, or the manifest if it
+            is a folder. Absolute paths stay.
         class_names: index -> name; default `read_class_names(manifest)`. Labels may be names or indices.
+        outside_root: allow paths and links that lead out of `root`.
 
     Raises:
         ManifestError: no such file, wrong header or row, no rows (of this split), a label that is not in the class
-            list, a file that is missing or not a regular file, or listed twice. All problems are reported together.
+            list, a file that is missing, not a regular file, outside of the root, or listed twice. All problems are
+            reported together.
     """
-    manifest = Path(manifest)
-    rows = _read_rows(manifest)
-    names = list(class_names) if class_names is not None else _names_from(rows)
+    with no_garbage_collection():
+        return _read(Path(manifest), split, root, class_names, outside_root)
+
+
+def _read(
+    manifest: Path, split: str | None, root: str | Path | None, class_names: Sequence[str] | None, outside_root: bool
+) -> Videos:
+    rows = read_rows(manifest)
+    names = list(class_names) if class_names is not None else class_names_of(rows)
     if split is not None:
-        present = sorted({row.split or "" for row in rows})
-        rows = [row for row in rows if row.split == split]
-        if not rows:
+        present = sorted(set(rows.splits or ("",)))
+        rows = rows.of_split(split)
+        if not rows.paths:
             raise ManifestError(f"{manifest}: no rows of split {split!r}; splits there: {', '.join(present)}")
-    index_of = {name: index for index, name in enumerate(names)}
     folder = Path(root) if root is not None else manifest if manifest.is_dir() else manifest.parent
-    videos: list[Video] = []
-    errors: list[str] = []
-    first_line: dict[str, int] = {}
-    for row in rows:
-        label = index_of.get(row.label)
-        if label is None and row.label.isdigit() and int(row.label) < len(names):
-            label = int(row.label)
-        file = folder / row.path
-        if label is None:
-            errors.append(f"line {row.line}: label {row.label!r} is not in the class list of {len(names)}")
-        elif row.path in first_line:
-            errors.append(f"line {row.line}: {row.path!r} is listed in line {first_line[row.path]} already")
-        elif not file.is_file():
-            errors.append(f"line {row.line}: {'not a regular file' if file.exists() else 'missing file'}: {file}")
-        else:
-            videos.append(Video(str(file), label, row.path))
-        first_line.setdefault(row.path, row.line)
-    if errors:
-        raise ManifestError(_together(manifest, errors, len(rows)))
-    return videos
+    index_of = {str(index): index for index in range(len(names))} | {name: index for index, name in enumerate(names)}
+    labels = [index_of.get(label, -1) for label in rows.labels]
+    problems = dict(_misplaced(str(folder), rows.paths, outside_root))
+    unknown = set(rows.decoders or ()) - {"", *_DECODERS}
+    if problems or unknown or -1 in labels or len(set(rows.paths)) < len(rows.paths):
+        raise ManifestError(together(manifest, _problems(rows, labels, len(names), problems), len(rows.paths)))
+    return Videos(str(folder), rows.paths, labels, rows.decoders)
 
 
 def read_class_names(manifest: str | Path) -> list[str]:
-    """Class names of a manifest, all splits: sorted labels; for integer labels "0", "1", ... up to the largest.
+    """Class names of a manifest, all splits; see `class_names_of`."""
+    return class_names_of(read_rows(Path(manifest)))
 
-    Sorting by name gives the usual order of Kinetics (0 is 'abseiling').
+
+def _problems(rows: Rows, labels: Sequence[int], num_classes: int, misplaced: dict[int, str]) -> list[str]:
+    errors = []
+    first_line: dict[str, int] = {}
+    for index, (line, path) in enumerate(zip(rows.lines, rows.paths, strict=True)):
+        if rows.decoders is not None and rows.decoders[index] not in ("", *_DECODERS):
+            errors.append(f"line {line}: decoder {rows.decoders[index]!r} is none of {', '.join(_DECODERS)}")
+        elif labels[index] < 0:
+            errors.append(f"line {line}: label {rows.labels[index]!r} is not in the class list of {num_classes}")
+        elif path in first_line:
+            errors.append(f"line {line}: {path!r} is listed in line {first_line[path]} already")
+        elif index in misplaced:
+            errors.append(f"line {line}: {misplaced[index]}")
+        first_line.setdefault(path, line)
+    return errors
+
+
+def _misplaced(root: str, paths: Sequence[str], outside_root: bool) -> Iterator[tuple[int, str]]:
+    """(index, problem) of the paths where there is no regular file, or that lead out of `root`.
+
+    Folders with many of the files are listed once; to ask for each file takes minutes on a network disk.
     """
-    return _names_from(_read_rows(Path(manifest)))
+    indices_in: dict[str, list[int]] = {}
+    names_in: dict[str, list[str]] = {}
+    for index, path in enumerate(paths):
+        parent, slash, name = path.rpartition("/")
+        indices_in.setdefault(parent or slash, []).append(index)
+        names_in.setdefault(parent or slash, []).append(name)
+    real_root = os.path.realpath(root)
 
+    def escapes(place: str) -> bool:
+        real = os.path.realpath(place)
+        return not outside_root and real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep)
 
-def _names_from(rows: Sequence[_Row]) -> list[str]:
-    labels = {row.label for row in rows}
-    if all(label.isdigit() for label in labels):
-        return [str(index) for index in range(max(int(label) for label in labels) + 1)]
-    return sorted(labels)
-
-
-def _read_rows(manifest: Path) -> list[_Row]:
-    if manifest.is_dir():
-        return _folder_rows(manifest)
-    if not manifest.is_file():
-        raise ManifestError(f"{manifest}: no such manifest file")
-    try:
-        text = manifest.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{manifest}: not a text file in UTF-8 ({error.reason})") from error
-    lines = text.splitlines()
-    if not any(line.strip() for line in lines):
-        raise ManifestError(f"{manifest}: the manifest is empty")
-    header = next(csv.reader(lines[:1]))
-    rows, errors = _csv_rows(lines, header) if len(header) > 1 else _list_rows(lines)
-    if header == ["path"] or (len(header) > 1 and not {"path", "label"} <= set(header)):
-        raise ManifestError(
-            f"{manifest}: wrong header: got {','.join(header)!r}, wanted at least the columns 'path' and 'label' "
-            f"(or no header and lines of 'path label')"
-        )
-    if errors:
-        raise ManifestError(_together(manifest, errors, len(lines)))
-    if not rows:
-        raise ManifestError(f"{manifest}: the manifest is empty: a header and no rows")
-    return rows
-
-
-def _folder_rows(folder: Path) -> list[_Row]:
-    """Videos and images in the order of their paths, links followed; other and hidden files are passed over."""
-    files = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [Path(place, name).relative_to(folder) for name in names if not name.startswith(".")]
-        files += [path for path in paths if path.suffix.lower() in SUFFIXES]
-    files.sort()
-    depth = 3 if any(len(path.parts) == 3 for path in files) else 2
-    errors = [
-        f"{path} is not in {'split/class/' if depth == 3 else 'class/'}" for path in files if len(path.parts) != depth
-    ]
-    if errors:
-        raise ManifestError(_together(folder, errors, len(files)))
-    if not files:
-        raise ManifestError(f"{folder}: expected a folder split/class/file or class/file, found no video or image")
-    return [
-        _Row(number, str(path), path.parts[-2], path.parts[0] if depth == 3 else None)
-        for number, path in enumerate(files, start=1)
-    ]
-
-
-def _csv_rows(lines: Sequence[str], header: Sequence[str]) -> tuple[list[_Row], list[str]]:
-    rows, errors = [], []
-    reader = csv.DictReader(lines)
-    for fields in reader:
-        if None in fields or None in fields.values():
-            errors.append(f"line {reader.line_num}: expected {len(header)} columns as in the header")
-        elif "path" in fields and "label" in fields:
-            rows.append(_Row(reader.line_num, fields["path"], fields["label"], fields.get("split")))
-    return rows, errors
-
-
-def _list_rows(lines: Sequence[str]) -> tuple[list[_Row], list[str]]:
-    rows, errors = [], []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
+    for parent, names in names_in.items():
+        folder = os.path.join(root, parent)
+        all_escape = escapes(folder)
+        listed = frozenset() if all_escape or len(names) < _LISTED_FROM else _regular_files(folder)
+        if listed.issuperset(names):
             continue
-        path, _, label = line.rstrip().rpartition(" ")
-        if not path or not label.isdigit():
-            errors.append(f"line {number}: expected 'path label' with an integer label, got {line!r}")
-        else:
-            rows.append(_Row(number, path, label, None))
-    return rows, errors
+        for index, name in zip(indices_in[parent], names, strict=True):
+            if name in listed:
+                continue
+            file = os.path.join(folder, name)
+            if all_escape or (os.path.islink(file) and escapes(file)):
+                yield (
+                    index,
+                    (
+                        f"{paths[index]!r} leads out of the root folder {root}; set data.root to the folder of all "
+                        f"videos, or data.outside_root: true"
+                    ),
+                )
+            elif not os.path.isfile(file):
+                yield index, f"{'not a regular file' if os.path.exists(file) else 'missing file'}: {file}"
 
 
-def _together(manifest: Path, errors: Sequence[str], rows: int) -> str:
-    shown = "\n  ".join(errors[:MAX_ERRORS_SHOWN])
-    more = f"\n  ... and {len(errors) - MAX_ERRORS_SHOWN} more" if len(errors) > MAX_ERRORS_SHOWN else ""
-    return f"{manifest}: {len(errors)} problem(s) in {rows} rows:\n  {shown}{more}"
+def _regular_files(folder: str) -> frozenset[str]:
+    """Names in a folder that are regular files and no links."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+    except OSError:
+        return frozenset()

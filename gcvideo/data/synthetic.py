@@ -168,6 +168,8 @@ def write_video(path: Path, frames: NDArray[np.uint8], fps: int = 15) -> None:
         stream = container.add_stream("libx264", rate=Fraction(fps))
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
         stream.options = {"crf": "18", "preset": "veryfast", "g": "12", "threads": "1"}
+        # mbtree reads memory that nobody wrote: equal frames would give other bytes now and then (x264 in PyAV 18.1)
+        stream.options |= {"x264-params": "mbtree=0"}
         for frame in frames:
             # converted here: left to the encoder, equal frames sometimes give other bytes (PyAV 18.1)
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")

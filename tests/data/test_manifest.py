@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from gcvideo.data.manifest import ManifestError, read_class_names, read_manifest
+from gcvideo.data.listing import ManifestError
+from gcvideo.data.manifest import read_class_names, read_manifest
 
 
 @pytest.fixture
@@ -171,7 +172,53 @@ def test_folder_with_links(tmp_path):
     (tmp_path / "far" / "run" / "a.mp4").touch()
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "train").symlink_to(tmp_path / "far")
-    assert [video.name for video in read_manifest(tmp_path / "set", "train")] == ["train/run/a.mp4"]
+    with pytest.raises(ManifestError, match=r"line 1: 'train/run/a.mp4' leads out of the root folder"):
+        read_manifest(tmp_path / "set", "train")
+    videos = read_manifest(tmp_path / "set", "train", outside_root=True)
+    assert [video.name for video in videos] == ["train/run/a.mp4"]
+
+
+@pytest.mark.parametrize("many", (False, True))
+def test_paths_that_lead_out_of_the_root_are_refused(folder, tmp_path_factory, many):
+    """Asked for one by one, or in a folder of so many that it is listed."""
+    secret = tmp_path_factory.mktemp("elsewhere") / "secret.mp4"
+    secret.touch()
+    root = folder / "root"
+    (root / "sub").mkdir(parents=True)
+    rows = []
+    for number in range(40 if many else 1):
+        (root / "sub" / f"{number}.mp4").touch()
+        rows.append(f"sub/{number}.mp4,x\n")
+    (root / "sub" / "inner.mp4").symlink_to(root / "sub" / "0.mp4")
+    (root / "sub" / "link.mp4").symlink_to(secret)
+    (root / "linked").symlink_to(secret.parent)
+    bad = ["../a.mp4", "sub/../../a.mp4", str(secret), "sub/link.mp4", "linked/secret.mp4", "/etc/passwd", ".."]
+    good = ["sub/inner.mp4", "sub/../sub/./0.mp4", str(root / "sub" / "inner.mp4")]
+    text = "path,label\n" + "".join(rows) + "".join(f"{path},x\n" for path in (*good, *bad))
+    path = write(root, text)
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(path)
+    assert f"{len(bad)} problem(s)" in str(caught.value)
+    for line, name in enumerate(bad, start=2 + len(rows) + len(good)):
+        assert f"line {line}: " in str(caught.value), name
+    assert str(caught.value).count("leads out of the root folder") == len(bad) - 1  # '..' is a folder
+    assert read_manifest(write(root, "path,label\n../a.mp4,x\n"), outside_root=True)[0].file.endswith("../a.mp4")
+
+
+def test_videos_are_columns_that_read_as_rows(folder):
+    (folder / "ä é.mp4").touch()
+    path = write(folder, "path,label,decoder\na.mp4,x,pyav\nä é.mp4,y,\nsub/d.mp4,x,decord\n")
+    videos = read_manifest(path)
+    assert [(v.name, v.label, v.decoder) for v in videos] == [
+        ("a.mp4", 0, "pyav"), ("ä é.mp4", 1, ""), ("sub/d.mp4", 0, "decord")
+    ]  # fmt: skip
+    assert videos[-1] == videos[2]
+    assert videos[1:] == [videos[1], videos[2]]
+    for index in (3, -4):
+        with pytest.raises(IndexError, match=f"video {index} of 3"):
+            videos[index]
+    with pytest.raises(ManifestError, match=r"line 2: decoder 'x' is none of decord, pyav"):
+        read_manifest(write(folder, "path,label,decoder\na.mp4,x,x\n"))
 
 
 def test_files_that_do_not_fit_a_folder_are_named(tmp_path):
@@ -187,6 +234,6 @@ def test_files_that_do_not_fit_a_folder_are_named(tmp_path):
 
 def test_every_image_that_can_be_read_is_looked_for():
     from gcvideo.data.decode import IMAGE_SUFFIXES
-    from gcvideo.data.manifest import SUFFIXES
+    from gcvideo.data.listing import SUFFIXES
 
     assert set(IMAGE_SUFFIXES) < set(SUFFIXES)

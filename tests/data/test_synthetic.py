@@ -1,6 +1,9 @@
 """The label of a synthetic video is a relation: no single frame and no single object tells it."""
 
 import csv
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,7 +18,6 @@ from gcvideo.data.synthetic import (
     make_video,
     object_gap,
     write_dataset,
-    write_video,
 )
 
 
@@ -183,10 +185,15 @@ def test_bad_arguments(tmp_path, arguments, message):
 
 
 def test_equal_frames_give_equal_bytes(tmp_path):
-    """Many times: a conversion left to the encoder gave other bytes in one of two writes."""
-    frames = make_video((0, 5), 0)
+    """Whatever the memory held before, which glibc fills with a byte of our choice."""
+    code = (
+        "import sys, pathlib\n"
+        "from gcvideo.data.synthetic import make_video, write_video\n"
+        "write_video(pathlib.Path(sys.argv[1]), make_video((0, 5), 0))\n"
+    )
     written = set()
-    for _ in range(12):
-        write_video(tmp_path / "a.mp4", frames)
+    for byte in ("0", "85", "170"):
+        environment = os.environ | {"MALLOC_PERTURB_": byte}
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.mp4")], env=environment, check=True)
         written.add((tmp_path / "a.mp4").read_bytes())
     assert len(written) == 1

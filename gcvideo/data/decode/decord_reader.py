@@ -1,0 +1,89 @@
+"""decord 0.6, where it is right.
+
+It is run with one thread (more cost more) and `fault_tol=1` (else it repeats the last good frame in place of a damaged
+one), and is released at once after a read, because it goes on decoding in the background.
+"""
+
+import io
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gcvideo.data.decode.packets import VideoFile
+from gcvideo.data.decode.reader import VideoDecodeError, check_indices
+
+_EXACT = ("h264", "vp9", "mpeg4", "mjpeg")
+_BROKEN_WIDTHS = (16, 24, 48, 72)
+
+
+def decord_fault(file: VideoFile) -> str | None:
+    """Why decord must not read this file (it would give other frames, or none), or None."""
+    if not file.container.startswith(("mov,", "matroska,")):
+        return f"decord can't be relied on in this container ({file.container})"
+    if file.codec not in _EXACT:
+        return f"decord can't be relied on for {file.codec}"
+    if not file.is_shown.all():
+        return "decord ignores the edit list, which cuts frames off"
+    if not file.is_indexed:
+        return "decord can't be relied on where packets have no times of their own"
+    if file.has_open_gop:
+        return "decord errs where pictures refer to some in front of their key picture (open GOP)"
+    if file.pix_fmt not in ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray"):
+        return f"decord can't be relied on for {file.pix_fmt}"
+    if file.width in _BROKEN_WIDTHS:
+        return f"decord can't read a width of {file.width}"
+    return None
+
+
+class DecordReader:
+    """decord's `VideoReader`; good for one `read`, which releases the file.
+
+    Args:
+        path: the file.
+        data: its contents, if they are in memory.
+    """
+
+    decoder = "decord"
+
+    def __init__(self, path: str, data: bytes | None = None):
+        # After torch and only where it is used: loaded before torch, decord can break CUDA initialisation.
+        import decord
+
+        self._path = path
+        try:
+            source = path if data is None else io.BytesIO(data)
+            self._reader: Any = decord.VideoReader(source, num_threads=1, fault_tol=1)
+            self.num_frames = len(self._reader)
+            self.fps = float(self._reader.get_avg_fps())
+        except Exception as error:  # decord raises RuntimeError, DECORDError and others for the same cause
+            raise VideoDecodeError(path, _reason(error)) from None
+        if self.num_frames < 1:
+            raise VideoDecodeError(path, "no frames")
+
+    def read(self, indices: Tensor) -> Tensor:
+        """See `Reader.read`."""
+        check_indices(self._path, indices, self.num_frames)
+        unique, inverse = torch.unique(indices, return_inverse=True)
+        try:
+            frames = torch.from_numpy(self._reader.get_batch(unique.tolist()).asnumpy())  # [n, H, W, 3]
+        except Exception as error:
+            raise VideoDecodeError(self._path, _reason(error)) from None
+        finally:
+            del self._reader
+        return frames if torch.equal(unique, indices) else frames[inverse]
+
+
+def _reason(error: Exception) -> str:
+    """First telling line of a decord error, without its C++ stack."""
+    text = str(error)
+    for known, reason in (
+        ("cannot find video stream", "no video stream in the file"),
+        ("st_nb", "no video stream in the file"),
+        ("from_size == to_size", "decord can't read this width (it fails at 16, 24, 48 and 72); re-encode to another"),
+        ("Error reading", "can't be opened: truncated, or not a video"),
+    ):
+        if known in text:
+            return reason
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    return f"damaged video (decord: {lines[0][:160]})"

@@ -1,0 +1,41 @@
+"""Images, by torchvision."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image
+
+from gcvideo.data.decode.reader import VideoDecodeError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+"""Files that are read as a video of one frame."""
+
+
+class ImageReader:
+    """An image as a video of one frame.
+
+    Args:
+        path: the file.
+        data: its contents, if they are in memory.
+    """
+
+    decoder = "image"
+    num_frames = 1
+    fps = 1.0
+
+    def __init__(self, path: str, data: bytes | None = None):
+        self._path, self._data = path, data
+
+    def read(self, indices: Tensor) -> Tensor:
+        """See `Reader.read`."""
+        if bool((indices != 0).any()):
+            raise VideoDecodeError(self._path, f"frames {indices.tolist()} asked of an image, which has frame 0")
+        try:
+            data = Path(self._path).read_bytes() if self._data is None else self._data
+            coded = torch.from_numpy(np.frombuffer(data, np.uint8).copy())
+            image = decode_image(coded, mode=ImageReadMode.RGB, apply_exif_orientation=True)  # [3, H, W]
+        except Exception as error:  # OSError, RuntimeError and others
+            raise VideoDecodeError(self._path, f"not an image that can be read ({error})") from None
+        return image.permute(1, 2, 0).expand(len(indices), -1, -1, -1)

@@ -1,0 +1,82 @@
+"""What every decoder keeps to: the Protocol, the one error, and which files are looked at all."""
+
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+MAX_PIXELS = 2**26
+"""Of a frame (8192 x 8192); more is refused, because one frame of a hostile file could take all memory."""
+
+
+class VideoDecodeError(Exception):
+    """A video that can't be decoded.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str):
+        super().__init__(path, reason)  # both arguments, so that it survives pickling between processes
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class Reader(Protocol):
+    """An open video.
+
+    Frame i is the i-th frame that a player shows, from 0: after the edit list, in order of presentation, turned
+    upright.
+
+    Attributes:
+        decoder: the library, "image" for images.
+        num_frames: at least 1.
+        fps: average frame rate; 0 if the file tells none.
+    """
+
+    decoder: str
+    num_frames: int
+    fps: float
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Frames at int64 `indices` [N], in any order and repeated at will, as uint8 RGB [N, H, W, 3].
+
+        Raises:
+            VideoDecodeError: a frame can't be decoded.
+        """
+
+
+def check_container(path: str, data: bytes | None) -> None:
+    """Refuse what is not a file of a known container, by its first bytes.
+
+    decord hangs for ever on MPEG-TS and every decoder on a FIFO; FFmpeg follows playlists to other files.
+
+    Args:
+        path: the file.
+        data: its contents, where they are in memory.
+    """
+    if data is None:
+        file = Path(path)
+        if not file.is_file():
+            raise VideoDecodeError(path, "not a regular file" if file.exists() else "no such file")
+        with file.open("rb") as stream:
+            head = stream.read(12)
+    else:
+        head = data[:12]
+    if not head:
+        raise VideoDecodeError(path, "the file is empty")
+    is_mp4 = head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+    is_matroska = head[:4] == b"\x1a\x45\xdf\xa3"
+    is_avi = head[:4] == b"RIFF" and head[8:] == b"AVI "
+    if not (is_mp4 or is_matroska or is_avi):
+        raise VideoDecodeError(path, "not an MP4, MOV, Matroska, WebM or AVI file, judged by its first bytes")
+
+
+def check_indices(path: str, indices: Tensor, num_frames: int) -> None:
+    """Refuse indices outside of a video of `num_frames` frames."""
+    first, last = int(indices.min()), int(indices.max())
+    if not 0 <= first <= last < num_frames:
+        raise VideoDecodeError(path, f"frames {first}..{last} asked of a video of {num_frames}")

@@ -1,0 +1,65 @@
+"""torchcodec, where it is right: an extra (`pip install gcvideo[torchcodec]`, and FFmpeg's shared libraries)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gcvideo.data.decode.packets import VideoFile
+from gcvideo.data.decode.reader import VideoDecodeError, check_indices
+
+
+def torchcodec_fault(file: VideoFile) -> str | None:
+    """Why torchcodec must not read this file (it would give other frames), or None."""
+    if not file.container.startswith(("mov,", "matroska,")):
+        return f"torchcodec can't be relied on in this container ({file.container})"
+    if not file.is_indexed:
+        return "torchcodec can't be relied on where packets have no times of their own"
+    if not file.keys_are_idr:
+        return "torchcodec can't be relied on where key pictures are not IDR (open GOP, intra refresh)"
+    return None
+
+
+class TorchcodecReader:
+    """torchcodec's `VideoDecoder` in its exact mode; good for one `read`.
+
+    Args:
+        file: the file, demuxed.
+        data: its contents, if they are in memory.
+    """
+
+    decoder = "torchcodec"
+
+    def __init__(self, file: VideoFile, data: bytes | None = None):
+        try:
+            from torchcodec.decoders import VideoDecoder
+        except (ImportError, RuntimeError, OSError) as error:
+            raise ImportError(
+                f"decoder torchcodec needs the package torchcodec and FFmpeg's shared libraries "
+                f"(pip install 'gcvideo[torchcodec]'): {str(error).splitlines()[0]}"
+            ) from None
+        self._path = path = file.path
+        try:
+            self._decoder: Any = VideoDecoder(
+                path if data is None else data, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact"
+            )
+            self.num_frames = int(self._decoder.metadata.num_frames)
+            self.fps = float(self._decoder.metadata.average_fps)
+        except Exception as error:  # ValueError, RuntimeError and others
+            raise VideoDecodeError(path, f"can't be opened by torchcodec ({str(error).splitlines()[0]})") from None
+        if self.num_frames != len(file.order):
+            raise VideoDecodeError(
+                path, f"damaged video (torchcodec finds {self.num_frames} of {len(file.order)} frames)"
+            )
+
+    def read(self, indices: Tensor) -> Tensor:
+        """See `Reader.read`."""
+        check_indices(self._path, indices, self.num_frames)
+        unique, inverse = torch.unique(indices, return_inverse=True)
+        try:
+            frames = self._decoder.get_frames_at(unique.tolist()).data  # [n, H, W, 3]
+        except Exception as error:
+            raise VideoDecodeError(self._path, f"damaged video (torchcodec: {str(error).splitlines()[0]})") from None
+        finally:
+            del self._decoder
+        return frames if torch.equal(unique, indices) else frames[inverse]

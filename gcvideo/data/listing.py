@@ -1,0 +1,171 @@
+"""The rows of a manifest, in whichever of its three forms; nothing is looked up on the disk but the manifest.
+
+- CSV with a header that has at least `path` and `label` (further columns, such as `split`, may follow);
+- a folder: split/class/file, or class/file without splits, as ImageNet and many video sets are unpacked;
+- the headerless lists of PySlowFast, pytorchvideo and mmaction2: `path label` a line, label an integer from 0, split
+  at the last blank, so that paths may contain blanks.
+
+Rows are columns here, because a manifest of Kinetics-700 has 650,000.
+"""
+
+import csv
+import gc
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import compress
+from operator import itemgetter
+from pathlib import Path
+
+MAX_ERRORS_SHOWN = 10
+SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".jpg", ".jpeg", ".png", ".webp")
+"""Of the videos and images that are looked for in a folder."""
+
+
+class ManifestError(ValueError):
+    """The manifest can't be used; the message has every problem (the first ones), each with its line."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Columns of a manifest, all of one length.
+
+    Attributes:
+        lines: number of each row's line, from 1.
+        paths, labels: as written.
+        splits: None if the manifest has no such column.
+        decoders: what `gcvideo prepare` or `check` found to read each file right; None without such a column.
+    """
+
+    lines: Sequence[int]
+    paths: Sequence[str]
+    labels: Sequence[str]
+    splits: Sequence[str] | None = None
+    decoders: Sequence[str] | None = None
+
+    def of_split(self, split: str) -> "Rows":
+        """The rows of one split."""
+        if self.splits is not None and set(self.splits) == {split}:
+            return self
+        kept = [name == split for name in self.splits] if self.splits is not None else [False] * len(self.paths)
+        columns = (self.lines, self.paths, self.labels, self.splits, self.decoders)
+        return Rows(*(None if column is None else list(compress(column, kept)) for column in columns))  # type: ignore[arg-type]
+
+
+def read_rows(manifest: Path) -> Rows:
+    """All rows of a manifest.
+
+    Raises:
+        ManifestError: no such file, not text, empty, a wrong header, or rows that do not fit it.
+    """
+    with no_garbage_collection():
+        return _folder_rows(manifest) if manifest.is_dir() else _file_rows(manifest)
+
+
+def _file_rows(manifest: Path) -> Rows:
+    if not manifest.is_file():
+        raise ManifestError(f"{manifest}: no such manifest file")
+    try:
+        text = manifest.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{manifest}: not a text file in UTF-8 ({error.reason})") from error
+    lines = text.splitlines()
+    if not any(line.strip() for line in lines):
+        raise ManifestError(f"{manifest}: the manifest is empty")
+    header = next(csv.reader(lines[:1]))
+    if header == ["path"] or (len(header) > 1 and not {"path", "label"} <= set(header)):
+        raise ManifestError(
+            f"{manifest}: wrong header: got {','.join(header)!r}, wanted at least the columns 'path' and 'label' "
+            f"(or no header and lines of 'path label')"
+        )
+    rows = _csv_rows(manifest, lines, header) if len(header) > 1 else _list_rows(manifest, lines)
+    if not rows.paths:
+        raise ManifestError(f"{manifest}: the manifest is empty: a header and no rows")
+    return rows
+
+
+def class_names_of(rows: Rows) -> list[str]:
+    """Class names: sorted labels; for integer labels "0", "1", ... up to the largest.
+
+    Sorting by name gives the usual order of Kinetics (0 is 'abseiling').
+    """
+    labels = set(rows.labels)
+    if all(label.isdigit() for label in labels):
+        return [str(index) for index in range(max(int(label) for label in labels) + 1)]
+    return sorted(labels)
+
+
+def together(manifest: Path, errors: Sequence[str], rows: int) -> str:
+    """One message of many problems, the first ones shown."""
+    shown = "\n  ".join(errors[:MAX_ERRORS_SHOWN])
+    more = f"\n  ... and {len(errors) - MAX_ERRORS_SHOWN} more" if len(errors) > MAX_ERRORS_SHOWN else ""
+    return f"{manifest}: {len(errors)} problem(s) in {rows} rows:\n  {shown}{more}"
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """A million small lists would set off collections that visit all of them, again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _csv_rows(manifest: Path, lines: Sequence[str], header: Sequence[str]) -> Rows:
+    rows = list(csv.reader(lines))[1:]
+    numbers: Sequence[int] = range(2, len(rows) + 2)
+    if set(map(len, rows)) - {len(header)}:  # blank lines, or worse
+        numbers = [number for number, row in zip(numbers, rows, strict=True) if row]
+        rows = [row for row in rows if row]
+        bad = [number for number, row in zip(numbers, rows, strict=True) if len(row) != len(header)]
+        if bad:
+            errors = [f"line {number}: expected {len(header)} columns as in the header" for number in bad]
+            raise ManifestError(together(manifest, errors, len(lines)))
+    path, label, split, decoder = (
+        list(map(itemgetter(header.index(name)), rows)) if name in header else None
+        for name in ("path", "label", "split", "decoder")
+    )
+    return Rows(numbers, path or (), label or (), split, decoder)
+
+
+def _list_rows(manifest: Path, lines: Sequence[str]) -> Rows:
+    rows, errors = [], []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        path, _, label = line.rstrip().rpartition(" ")
+        if not path or not label.isdigit():
+            errors.append(f"line {number}: expected 'path label' with an integer label, got {line!r}")
+        else:
+            rows.append((number, path, label))
+    if errors:
+        raise ManifestError(together(manifest, errors, len(lines)))
+    return Rows(*zip(*rows, strict=True))
+
+
+def _folder_rows(folder: Path) -> Rows:
+    """Videos and images in the order of their paths, links followed; other and hidden files are passed over."""
+    files = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = [Path(place, name).relative_to(folder) for name in names if not name.startswith(".")]
+        files += [path for path in paths if path.suffix.lower() in SUFFIXES]
+    files.sort()
+    depth = 3 if any(len(path.parts) == 3 for path in files) else 2
+    errors = [
+        f"{path} is not in {'split/class/' if depth == 3 else 'class/'}" for path in files if len(path.parts) != depth
+    ]
+    if errors:
+        raise ManifestError(together(folder, errors, len(files)))
+    if not files:
+        raise ManifestError(f"{folder}: expected a folder split/class/file or class/file, found no video or image")
+    return Rows(
+        range(1, len(files) + 1),
+        [str(path) for path in files],
+        [path.parts[-2] for path in files],
+        [path.parts[0] for path in files] if depth == 3 else None,
+    )
