@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from gcvideo import __version__
 
@@ -18,6 +19,9 @@ Video recognition with Global Context blocks.
   sweep     compare variants over seeds:                gcvideo sweep configs/sweeps/relations.yaml
   export    weights under other projects' names:        gcvideo export best.ckpt out.pyth --layout pyslowfast
   table     parameters and MACs beside the published:   gcvideo table --markdown
+  download  Kinetics from its public mirror:            gcvideo download k400 raw/k400
+  prepare   raw videos to a training-ready set:         gcvideo prepare raw/k400 data/k400 --annotations val.csv
+  check     find what is wrong with a data set:         gcvideo check data/k400/manifest.csv
   synth     write a labelled set of synthetic videos:   gcvideo synth data/synthetic
 
 'gcvideo VERB --help' lists the options of a verb. fit, validate, test and predict take what users of Lightning know:
@@ -161,7 +165,19 @@ def _export(args: Sequence[str]) -> int:
     return 0
 
 
-_VERBS = {"export": _export, "sweep": _sweep, "synth": _synth, "table": _table}
+def _data_verb(args: Sequence[str], verb: str) -> int:
+    from gcvideo.prepare import command
+
+    return int(getattr(command, f"{verb}_command")(args))
+
+
+_VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "export": _export,
+    "sweep": _sweep,
+    "synth": _synth,
+    "table": _table,
+    **{verb: partial(_data_verb, verb=verb) for verb in ("prepare", "check", "download")},
+}
 
 if __name__ == "__main__":
     sys.exit(main())
