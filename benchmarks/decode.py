@@ -39,7 +39,6 @@ from gcvideo.prepare.transcode import Encoding, transcode
 
 sys.modules["torchvision.transforms.functional_tensor"] = torchvision.transforms._functional_tensor  # its old name
 ptv = importlib.import_module("pytorchvideo.transforms.functional")
-decord.bridge.set_bridge("native")  # pytorchvideo has set it to "torch"
 
 FRAMES, STRIDE, SPAN, SIDES, SIZE = 8, 8, 64, (256, 320), 224
 CLIPS, SQUARES, VIEW = 10, 3, 256
@@ -154,7 +153,7 @@ def get_batch(reader: Any, indices: Iterable[int]) -> Tensor:
 def get_clip(video: Any, path: str, start: int) -> Tensor:
     """The 64 frames from `start` on, 8 of them kept: float32 [3, 8, H, W] of pytorchvideo."""
     rate = Fraction(known(path).fps).limit_denominator(1001)
-    decord.bridge.set_bridge("torch")
+    decord.bridge.set_bridge("torch")  # as pytorchvideo leaves it, but others want "native"
     clip = video.get_clip(start / rate, (start + SPAN) / rate)["video"]
     decord.bridge.set_bridge("native")
     return ptv.uniform_temporal_subsample(clip, FRAMES)

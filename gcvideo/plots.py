@@ -168,7 +168,7 @@ def dataset_histograms(videos: Sequence[Mapping[str, Any]], rows: Sequence[tuple
         axes.set_ylabel("videos" if number == 1 else "", color=INK)
         axes.spines[["top", "right"]].set_visible(False)
     axes = figure.add_subplot(1, 4, 4)
-    for split, colour in zip(sorted({split for split, _ in rows}), (BLUE, ORANGE, MUTED, INK) * 8):
+    for split, colour in zip(sorted({split for split, _ in rows}), (BLUE, ORANGE, MUTED, INK) * 8, strict=False):
         sizes = sorted(Counter(label for name, label in rows if name == split).values(), reverse=True)
         axes.step(range(1, len(sizes) + 1), sizes, where="mid", color=colour, label=split or "all")
     axes.set_title("videos of each class, largest first", color=INK, fontsize=11)

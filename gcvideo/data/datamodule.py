@@ -7,14 +7,15 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from gcvideo.data.dataset import ClipSettings, EvalDataset, TrainDataset, collate
 from gcvideo.data.decode import DecoderName
 from gcvideo.data.listing import SUFFIXES, ManifestError
-from gcvideo.data.manifest import Video, read_class_names, read_manifest
+from gcvideo.data.manifest import Video, Videos, read_class_names, read_manifest
 from gcvideo.data.samplers import EvalSampler, TrainSampler
 from gcvideo.data.sampling import ShortVideo, Spacing
+from gcvideo.data.streams import EvalStream, Share, TrainStream
 
 
 class VideoDataModule(pl.LightningDataModule):
@@ -25,7 +26,8 @@ class VideoDataModule(pl.LightningDataModule):
     Args:
         manifest: CSV with the columns path, label and split (or a list of 'path label' lines), or a folder
             split/class/file, as ImageNet's.
-        root: folder that the paths are relative to; default the manifest's own.
+        root: folder that the paths are relative to and lie in; default the manifest's own. Of shards also an address
+            (https://...).
         class_names: index -> name; default the sorted labels of the manifest.
         train_split, val_split, test_split: values of the column `split`.
         clip_frames: T, frames of a clip.
@@ -181,6 +183,10 @@ class VideoDataModule(pl.LightningDataModule):
             batches = min(batches, limit) if isinstance(limit, int) else max(int(batches * limit), 1)
             seen = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
         epoch, batch = divmod(seen, batches)
+        if isinstance(dataset.videos, Videos) and dataset.videos.shards:
+            assert isinstance(dataset, TrainDataset)
+            share = Share(rank, world_size, self.batch_size, batches, epoch, batch)
+            return self._stream_loader("fit", TrainStream(dataset, dataset.videos, share))
         sampler = TrainSampler(len(dataset), self.seed, rank, world_size, epoch, batch * self.batch_size)
         return self._loader("fit", sampler, self.batch_size, drop_last=True)
 
@@ -197,23 +203,39 @@ class VideoDataModule(pl.LightningDataModule):
         return self._eval_loader("predict", 1)
 
     def _eval_loader(self, stage: str, batch_size: int) -> DataLoader[Any]:
+        dataset = self.datasets[stage]
+        if isinstance(dataset.videos, Videos) and dataset.videos.shards:
+            assert isinstance(dataset, EvalDataset)
+            share = Share(*self._rank(), batch_size)
+            return self._stream_loader(stage, EvalStream(dataset, dataset.videos, share, max(self._workers(stage), 1)))
         return self._loader(stage, EvalSampler(len(self.datasets[stage]), *self._rank()), batch_size)
 
+    def _workers(self, stage: str) -> int:
+        return min(self.num_workers, len(self.datasets[stage]))
+
     def _loader(self, stage: str, sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader[Any]:
-        workers = min(self.num_workers, len(self.datasets[stage]))
         return DataLoader(
             self.datasets[stage],
             batch_size=batch_size,
             sampler=sampler,
-            num_workers=workers,
             collate_fn=collate,
-            pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
-            timeout=self.timeout_s if workers else 0,
-            worker_init_fn=_start_worker,
-            generator=torch.Generator().manual_seed(self.seed),  # else iterating draws from the global stream
-            persistent_workers=workers > 0 and stage in ("fit", "validate"),
+            **self._loading(stage),
         )
+
+    def _stream_loader(self, stage: str, stream: IterableDataset[Any]) -> DataLoader[Any]:
+        return DataLoader(stream, batch_size=None, **self._loading(stage))
+
+    def _loading(self, stage: str) -> dict[str, Any]:
+        workers = self._workers(stage)
+        return {
+            "num_workers": workers,
+            "pin_memory": torch.cuda.is_available(),
+            "timeout": self.timeout_s if workers else 0,
+            "worker_init_fn": _start_worker,
+            "generator": torch.Generator().manual_seed(self.seed),  # else iterating draws from the global stream
+            "persistent_workers": workers > 0 and stage in ("fit", "validate"),
+        }
 
     def _rank(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)

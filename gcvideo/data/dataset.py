@@ -8,7 +8,7 @@ Letters: V views (in time x in space), T frames, S side of the square view.
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gcvideo.data.decode import DecoderName, Reader, VideoDecodeError, open_video
-from gcvideo.data.manifest import Video
+from gcvideo.data.manifest import Video, Videos
 from gcvideo.data.sampling import ShortVideo, Spacing, mix_seed, random_clip, uniform_clips
+from gcvideo.data.shards import read_video
 from gcvideo.data.transforms import fixed_views, random_resized_view, random_view
 
 log = logging.getLogger(__name__)
@@ -60,11 +61,13 @@ class _VideoDataset(Dataset[Item | None]):
     def __len__(self) -> int:
         return len(self.videos)
 
-    def _open(self, index: int) -> Reader:
+    def _open(self, index: int, data: bytes | None = None) -> Reader:
         """Open a video; which decoder reads it right is found out once, if the manifest does not tell."""
         video = self.videos[index]
+        if data is None and isinstance(self.videos, Videos) and self.videos.shards:
+            data = read_video(self.videos.root, self.videos.shards, index)
         verdict = video.decoder or _VERDICTS[int(self._verdicts[index])]
-        reader = open_video(video.file, self.clip.decoder, verdict=verdict)
+        reader = open_video(video.file, self.clip.decoder, data, verdict)
         if self.clip.target_fps is not None and not 0 < reader.fps < math.inf:
             raise VideoDecodeError(video.file, f"tells no frame rate (got {reader.fps}), which target_fps needs")
         if not verdict and reader.decoder in _VERDICTS:
@@ -110,22 +113,31 @@ class TrainDataset(_VideoDataset):
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
         """The item of (epoch, index)."""
-        epoch, index = key
+        return self.item(*key)
+
+    def item(self, epoch: int, index: int, contents: Mapping[int, bytes] | None = None) -> Item:
+        """The item of (epoch, index).
+
+        Args:
+            epoch, index: which.
+            contents: index -> contents of videos in memory, among which a replacement is looked for; None reads files.
+        """
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
+        others = range(len(self.videos)) if contents is None else sorted(contents)
         while True:
-            video = self.videos[index]
             try:
-                return self._read(index, generator), video.label, index
+                view = self._read(index, generator, None if contents is None else contents[index])
+                return view, self.videos[index].label, index
             except VideoDecodeError as error:
                 self._note(index, error)
-                index = int(torch.randint(len(self.videos), (), generator=generator))
+                if contents is not None and self.broken[others].all():
+                    raise BrokenVideoError(f"none of {len(others)} videos in a row can be decoded: {error}") from None
+                index = others[int(torch.randint(len(others), (), generator=generator))]
 
-    def _read(self, index: int, generator: torch.Generator) -> Tensor:
-        reader = self._open(index)
+    def _read(self, index: int, generator: torch.Generator, data: bytes | None) -> Tensor:
+        reader = self._open(index, data)
         c = self.clip
-        indices = random_clip(
-            reader.num_frames, c.clip_frames, c.stride, generator, reader.fps, c.target_fps, c.short, c.spacing
-        )
+        indices = random_clip(reader.num_frames, c.clip_frames, c.stride, generator, *c.rates(reader))
         frames = reader.read(indices[0]).permute(0, 3, 1, 2)  # [T, 3, H, W]
         if self.min_area is None:
             view = random_view(frames, c.size, self.short_side, self.flip, generator)  # [T, 3, S, S]
@@ -172,9 +184,12 @@ class EvalDataset(_VideoDataset):
 
     def __getitem__(self, index: int) -> Item | None:
         """The item of a video; None if it is broken and to be skipped."""
-        video = self.videos[index]
+        return self.item(index)
+
+    def item(self, index: int, data: bytes | None = None) -> Item | None:
+        """The item of a video, whose contents may be in memory; None if it is broken and to be skipped."""
         try:
-            return self._read(index), video.label, index
+            return self._read(index, data), self.videos[index].label, index
         except VideoDecodeError as error:
             self.broken[index] = 1
             if self.skip_broken:
@@ -185,8 +200,8 @@ class EvalDataset(_VideoDataset):
                 f"reports how many)"
             ) from None
 
-    def _read(self, index: int) -> Tensor:
-        reader = self._open(index)
+    def _read(self, index: int, data: bytes | None) -> Tensor:
+        reader = self._open(index, data)
         c = self.clip
         indices = uniform_clips(
             reader.num_frames,

@@ -36,6 +36,7 @@ class Rows:
         paths, labels: as written.
         splits: None if the manifest has no such column.
         decoders: what `gcvideo prepare` or `check` found to read each file right; None without such a column.
+        shards: the tar file that each video lies in; None without such a column.
     """
 
     lines: Sequence[int]
@@ -43,13 +44,14 @@ class Rows:
     labels: Sequence[str]
     splits: Sequence[str] | None = None
     decoders: Sequence[str] | None = None
+    shards: Sequence[str] | None = None
 
     def of_split(self, split: str) -> "Rows":
         """The rows of one split."""
         if self.splits is not None and set(self.splits) == {split}:
             return self
         kept = [name == split for name in self.splits] if self.splits is not None else [False] * len(self.paths)
-        columns = (self.lines, self.paths, self.labels, self.splits, self.decoders)
+        columns = (self.lines, self.paths, self.labels, self.splits, self.decoders, self.shards)
         return Rows(*(None if column is None else list(compress(column, kept)) for column in columns))  # type: ignore[arg-type]
 
 
@@ -125,11 +127,11 @@ def _csv_rows(manifest: Path, lines: Sequence[str], header: Sequence[str]) -> Ro
         if bad:
             errors = [f"line {number}: expected {len(header)} columns as in the header" for number in bad]
             raise ManifestError(together(manifest, errors, len(lines)))
-    path, label, split, decoder = (
+    path, label, split, decoder, shard = (
         list(map(itemgetter(header.index(name)), rows)) if name in header else None
-        for name in ("path", "label", "split", "decoder")
+        for name in ("path", "label", "split", "decoder", "shard")
     )
-    return Rows(numbers, path or (), label or (), split, decoder)
+    return Rows(numbers, path or (), label or (), split, decoder, shard)
 
 
 def _list_rows(manifest: Path, lines: Sequence[str]) -> Rows:

@@ -6,6 +6,7 @@ from strangers as often as videos do.
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,15 @@ class Video:
     decoder: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A tar file of consecutive videos: `count` from index `first`."""
+
+    name: str
+    first: int
+    count: int
+
+
 class Videos(Sequence[Video]):
     """Many rows in a few tensors of shared memory, so that worker processes share one copy of them.
 
@@ -44,10 +54,18 @@ class Videos(Sequence[Video]):
     Args:
         root: folder that the names are relative to.
         names, labels, decoders: columns of one length.
+        shards: the tar files that the videos lie in, in their order; nothing for files.
     """
 
-    def __init__(self, root: str, names: Sequence[str], labels: Sequence[int], decoders: Sequence[str] | None = None):
-        self.root = root
+    def __init__(
+        self,
+        root: str,
+        names: Sequence[str],
+        labels: Sequence[int],
+        decoders: Sequence[str] | None = None,
+        shards: Sequence[Shard] = (),
+    ):
+        self.root, self.shards = root, tuple(shards)
         text = "".join(names)
         lengths = map(len, names) if text.isascii() else (len(os.fsencode(name)) for name in names)
         ends = np.cumsum(np.fromiter(lengths, np.int64, len(names)))
@@ -118,11 +136,32 @@ def _read(
     folder = Path(root) if root is not None else manifest if manifest.is_dir() else manifest.parent
     index_of = {str(index): index for index in range(len(names))} | {name: index for index, name in enumerate(names)}
     labels = [index_of.get(label, -1) for label in rows.labels]
-    problems = dict(_misplaced(str(folder), rows.paths, outside_root))
+    shards = _shards_of(manifest, rows.shards)
+    remote = str(root).startswith(("http://", "https://"))
+    place = str(root) if remote else str(folder)
+    problems = {} if shards else dict(_misplaced(place, rows.paths, outside_root))
+    if shards and not remote:
+        missing = dict(_misplaced(place, [shard.name for shard in shards], outside_root))
+        problems = {shards[number].first: problem for number, problem in missing.items()}
     unknown = set(rows.decoders or ()) - {"", *_DECODERS}
     if problems or unknown or -1 in labels or len(set(rows.paths)) < len(rows.paths):
         raise ManifestError(together(manifest, _problems(rows, labels, len(names), problems), len(rows.paths)))
-    return Videos(str(folder), rows.paths, labels, rows.decoders)
+    return Videos(place, rows.paths, labels, rows.decoders, shards)
+
+
+def _shards_of(manifest: Path, column: Sequence[str] | None) -> list[Shard]:
+    """The shards that consecutive rows name."""
+    shards: list[Shard] = []
+    for index, name in enumerate(column or ()):
+        if shards and shards[-1].name == name:
+            shards[-1] = Shard(name, shards[-1].first, shards[-1].count + 1)
+        elif not re.fullmatch(r"[\w-][\w.-]*\.tar", name, re.ASCII):
+            raise ManifestError(f"{manifest}: a shard must be named like 'train-000000.tar', got {name!r}")
+        else:
+            shards.append(Shard(name, index, 1))
+    if len({shard.name for shard in shards}) < len(shards):
+        raise ManifestError(f"{manifest}: the videos of a shard must be listed one behind the other")
+    return shards
 
 
 def read_class_names(manifest: str | Path) -> list[str]:

@@ -38,10 +38,11 @@ def prepare_command(args: Sequence[str]) -> int:
     add("--shards", type=float, metavar="MB", help="also pack WebDataset shards of about so many megabytes")
     given = parser.parse_args(args)
     shard = _shard(parser, given.shard)
-    if given.workers < 1 or given.timeout_s <= 0:
-        parser.error(f"--workers and --timeout_s must be positive, got {given.workers} and {given.timeout_s}")
+    if given.workers < 1 or given.timeout_s <= 0 or (given.shards is not None and given.shards <= 0):
+        parser.error("--workers, --timeout_s and --shards must be positive")
 
     from gcvideo.prepare.journal import PrepareError
+    from gcvideo.prepare.pack import pack
     from gcvideo.prepare.prepare import prepare
     from gcvideo.prepare.sources import SourceError, make_plan
     from gcvideo.prepare.transcode import Encoding
@@ -62,6 +63,12 @@ def prepare_command(args: Sequence[str]) -> int:
         print(f"shard {given.shard} is done; when all are, run the same command with --merge")
         return 0
     _tell(summary, given.out)
+    if given.shards is not None:
+        try:
+            print(f"shards: {pack(Path(given.out), given.shards)}")
+        except PrepareError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
     return 1 if summary["failed"] else 0
 
 

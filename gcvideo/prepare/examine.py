@@ -71,7 +71,7 @@ def look_of(frames: np.ndarray) -> str:
     of another size or encoding mostly have equal hashes.
     """
     grey = frames.mean(axis=-1)  # [N, H, W]
-    rows, columns = (np.linspace(0, side, count).astype(int) for side, count in zip(grey.shape[1:], (9, 10)))
+    rows, columns = np.linspace(0, grey.shape[1], 9).astype(int), np.linspace(0, grey.shape[2], 10).astype(int)
     if min(np.diff(rows).min(), np.diff(columns).min()) < 1:
         return ""
     fields = np.add.reduceat(np.add.reduceat(grey, rows[:-1], axis=1), columns[:-1], axis=2)

@@ -1,8 +1,8 @@
 """Kinetics from its public mirror (CVDF's): annotations, and archives named by lists.
 
 Which addresses there are is data: mirrors.csv (dataset, split, kind, url), as they stand in the scripts of
-cvdfoundation/kinetics-dataset; kinds are 'annotations', 'archive', and 'list', a text file with an address of an archive
-a line. K600's complete annotations are the .txt files there.
+cvdfoundation/kinetics-dataset; kinds are 'annotations', 'archive', and 'list': a text file with the address of an
+archive in each line. K600's complete annotations are the .txt files there.
 """
 
 import csv
