@@ -157,7 +157,8 @@ class VideoTask(pl.LightningModule):
     def normalise(self, clips: Tensor) -> Tensor:
         """uint8 [B, 3, T, S, S] -> what the network takes, on its device."""
         clips = (clips.to(self.device) / 255 - self.mean) / self.std
-        return clips.contiguous(memory_format=torch.channels_last_3d) if self.hparams["channels_last"] else clips
+        last = self.hparams["channels_last"]
+        return clips.contiguous(memory_format=torch.channels_last_3d if last else torch.contiguous_format)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         frames, labels, _ = batch

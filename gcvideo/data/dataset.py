@@ -1,7 +1,8 @@
 """Videos as items `(frames uint8 [V, 3, T, S, S], label, index)`.
 
 All views of a video are one item, because the video is the unit of evaluation; a file is opened once for an item.
-An item is a pure function of (seed, epoch, index), whatever the number of workers and ranks.
+An item is a pure function of (seed, epoch, index), whatever the number of workers and ranks. In memory the channels of
+a pixel lie together ([V, T, S, S, 3]), as decoders give them: to part them is work for the device.
 
 Letters: V views (in time x in space), T frames, S side of the square view.
 """
@@ -143,7 +144,7 @@ class TrainDataset(_VideoDataset):
             view = random_view(frames, c.size, self.short_side, self.flip, generator)  # [T, 3, S, S]
         else:
             view = random_resized_view(frames, c.size, self.min_area, self.flip, generator)
-        return view.permute(1, 0, 2, 3).contiguous()[None]  # [1, 3, T, S, S]
+        return view.permute(1, 0, 2, 3)[None]  # [1, 3, T, S, S]
 
     def _note(self, index: int, error: VideoDecodeError) -> None:
         if not self.broken[index]:
@@ -215,9 +216,16 @@ class EvalDataset(_VideoDataset):
         )  # [temporal_views, T]
         needed, inverse = torch.unique(indices, return_inverse=True)
         frames = reader.read(needed).permute(0, 3, 1, 2)  # [n, 3, H, W]
-        views = fixed_views(frames, c.size, self.short_side, self.spatial_views)  # [spatial, n, 3, S, S]
-        views = views[:, inverse]  # [spatial, temporal, T, 3, S, S]
-        return views.permute(1, 0, 3, 2, 4, 5).flatten(0, 1).contiguous()  # [V, 3, T, S, S]
+        squares = fixed_views(frames, c.size, self.short_side, self.spatial_views)
+        # Each view is written once into its place: 10 x 3 views of 8 x 256 x 256 are 47 MB, and copies of them cost
+        # more than the decoding.
+        views = torch.empty((*indices.shape[:1], len(squares), indices.shape[1], c.size, c.size, 3), dtype=torch.uint8)
+        for square, images in enumerate(squares):
+            by_pixel = images.permute(0, 2, 3, 1)  # [n, S, S, 3]
+            for view, places in enumerate(inverse.tolist()):
+                for time, place in enumerate(places):
+                    views[view, square, time] = by_pixel[place]
+        return views.flatten(0, 1).permute(0, 4, 1, 2, 3)  # [V, 3, T, S, S]
 
 
 def collate(items: Sequence[Item | None]) -> tuple[Tensor, Tensor, Tensor] | None:
@@ -229,4 +237,11 @@ def collate(items: Sequence[Item | None]) -> tuple[Tensor, Tensor, Tensor] | Non
     if not kept:
         return None
     frames, labels, indices = zip(*kept, strict=True)
-    return torch.stack(frames), torch.tensor(labels), torch.tensor(indices)
+    return _stack(frames), torch.tensor(labels), torch.tensor(indices)
+
+
+def _stack(frames: Sequence[Tensor]) -> Tensor:
+    """Items [V, 3, T, S, S] to [B, V, 3, T, S, S], in the order of memory that they have; one item is not copied."""
+    if len(frames) == 1:
+        return frames[0][None]
+    return torch.stack([item.permute(0, 2, 3, 4, 1) for item in frames]).permute(0, 1, 5, 2, 3, 4)

@@ -3,8 +3,8 @@
 The manifest of a set of shards (`gcvideo prepare --shards`) lists the videos in the order in which they lie in the
 tars. So every rank and worker knows beforehand which run of videos it reads: an epoch has every video exactly once (in
 training, up to the rest that fills no batch on every rank), nothing is counted twice, and all ranks have equally many
-batches. An item is the one that `TrainDataset` or `EvalDataset` gives for the same (seed, epoch, index) from files; only
-the order in training differs: shards are permuted, and videos in blocks of `block`.
+batches. An item is the one that `TrainDataset` or `EvalDataset` gives for the same (seed, epoch, index) from files;
+only the order in training differs: shards are permuted, and videos in blocks of `block`.
 
 Letters: W workers, B videos of a batch.
 """

@@ -73,11 +73,11 @@ def random_resized_view(frames: Tensor, size: int, min_area: float, flip: bool, 
 def _cut(frames: Tensor, box: tuple[int, int, int, int], size: int, flip: bool, generator: torch.Generator) -> Tensor:
     """The box (top, left, height, width) resized to S x S, and mirrored by a coin if `flip`."""
     mirrored = flip and bool(torch.randint(2, (), generator=generator))
-    view = F.resized_crop(frames, *box, [size, size], antialias=True)
+    view = _resized(frames, box, size)
     return view.flip(-1) if mirrored else view
 
 
-def fixed_views(frames: Tensor, size: int, short_side: int, spatial_views: int) -> Tensor:
+def fixed_views(frames: Tensor, size: int, short_side: int, spatial_views: int) -> list[Tensor]:
     """Evaluation views: the centre square, or three squares along the long side (first, centre, last).
 
     Args:
@@ -87,17 +87,26 @@ def fixed_views(frames: Tensor, size: int, short_side: int, spatial_views: int) 
         spatial_views: 1 or 3.
 
     Returns:
-        uint8 [spatial_views, T, 3, S, S].
+        uint8 [T, 3, S, S] for each spatial view; parts of one scaled copy of the frames.
     """
     height, width = frames.shape[-2:]
-    box = max(round(size * min(height, width) / short_side), 1)
-    centre = ((height - box) // 2, (width - box) // 2)
+    if min(height, width) != short_side:
+        scale = short_side / min(height, width)
+        height, width = max(round(height * scale), short_side), max(round(width * scale), short_side)
+        frames = F.resize(frames, [height, width], antialias=True)
+    top, left = (height - size) // 2, (width - size) // 2
     if spatial_views == 1:
-        corners = [centre]
+        corners = [(top, left)]
     elif spatial_views == 3:
-        last = width - box if width >= height else height - box
-        corners = [(centre[0], x) if width >= height else (x, centre[1]) for x in (0, last // 2, last)]
+        lasts = (0, left, width - size) if width >= height else (0, top, height - size)
+        corners = [(top, last) if width >= height else (last, left) for last in lasts]
     else:
         raise ValueError(f"spatial_views must be one of {SPATIAL_VIEWS}, got {spatial_views}")
-    views = [F.resized_crop(frames, top, left, box, box, [size, size], antialias=True) for top, left in corners]
-    return torch.stack(views)
+    return [frames[..., top : top + size, left : left + size] for top, left in corners]
+
+
+def _resized(frames: Tensor, box: tuple[int, int, int, int], size: int) -> Tensor:
+    """The box (top, left, height, width) of frames [T, 3, H, W] resized to S x S."""
+    top, left, height, width = box
+    part = frames[..., top : top + height, left : left + width]
+    return part if height == width == size else F.resize(part, [size, size], antialias=True)

@@ -28,6 +28,9 @@ WARNINGS = ("duplicate", "look-alike", "mislabelled", "short", "imbalance")
 IMBALANCE = 10
 """Ratio of the largest to the smallest class of a split that is worth a warning."""
 
+LOOK_BITS = 14
+"""Of 192 bits of `look_of`, how many may differ in videos that look alike."""
+
 _KINETICS_NAME = re.compile(r"(.{11})_\d+_\d+")
 _UCF_NAME = re.compile(r"(v_.+_g\d+)_c\d+")
 
@@ -107,10 +110,10 @@ def find(entries: Sequence[Entry], facts: Sequence[dict[str, Any]], min_frames: 
         finding for entry, fact in zip(entries, facts, strict=True) for finding in _single(entry, fact, min_frames)
     ]
     contents = [fact.get("sha256", "") for fact in facts]
-    found += _alike(entries, contents, "duplicate", "the same content as")
+    found += _copies(entries, contents)
     copies = {content for content, count in Counter(contents).items() if count > 1}
     looks = ["" if fact.get("sha256") in copies else fact.get("look", "") for fact in facts]
-    found += _alike(entries, looks, "look-alike", "looks as")
+    found += _look_alikes(entries, looks)
     found += _leaks(entries)
     found += _imbalances(entries)
     kinds = (*ERRORS, *WARNINGS)
@@ -137,21 +140,44 @@ def _plain(label: str) -> str:
     return re.sub(r"['\"()]", "", label).replace("_", " ").lower()
 
 
-def _alike(entries: Sequence[Entry], keys: Sequence[str], kind: str, text: str) -> Iterable[Finding]:
+def _copies(entries: Sequence[Entry], contents: Sequence[str]) -> Iterable[Finding]:
     first: dict[str, Entry] = {}
-    for entry, key in zip(entries, keys, strict=True):
-        if not key:
+    for entry, content in zip(entries, contents, strict=True):
+        if content in first:
+            yield _pair("duplicate", entry, first[content], "the same content as")
+        elif content:
+            first[content] = entry
+
+
+def _look_alikes(entries: Sequence[Entry], looks: Sequence[str]) -> Iterable[Finding]:
+    """Pairs whose hashes differ in few bits; only those with one of twelve parts equal are compared."""
+    alike: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for index, look in enumerate(looks):
+        if not look:
             continue
-        if key not in first:
-            first[key] = entry
-            continue
-        other = first[key]
-        if other.split != entry.split:
-            yield Finding("leak", entry.name, f"{text} {other.name}: split {entry.split} here, {other.split} there")
-        elif other.label != entry.label:
-            yield Finding("contradiction", entry.name, f"{text} {other.name}, which is labelled {other.label!r}")
-        else:
-            yield Finding(kind, entry.name, f"{text} {other.name}")
+        parts = [(place, look[place : place + 4]) for place in range(0, len(look), 4)]
+        others = {other for part in parts for other in alike[part][:50]}
+        distances = {(int(look, 16) ^ int(looks[other], 16)).bit_count(): other for other in sorted(others)}
+        if distances and min(distances) <= LOOK_BITS:
+            yield _pair("look-alike", entries[index], entries[distances[min(distances)]], "looks as")
+        for part in parts:
+            alike[part].append(index)
+
+
+def _pair(kind: str, entry: Entry, other: Entry, text: str) -> Finding:
+    if other.split != entry.split:
+        return Finding(
+            "leak" if kind == "duplicate" else kind,
+            entry.name,
+            f"{text} {other.name}: split {entry.split} here, {other.split} there",
+        )
+    if other.label != entry.label:
+        return Finding(
+            "contradiction" if kind == "duplicate" else kind,
+            entry.name,
+            f"{text} {other.name}, which is labelled {other.label!r}",
+        )
+    return Finding(kind, entry.name, f"{text} {other.name}")
 
 
 def _leaks(entries: Sequence[Entry]) -> Iterable[Finding]:

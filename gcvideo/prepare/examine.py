@@ -11,6 +11,7 @@ from gcvideo.data.decode import VideoDecodeError, VideoFile, choose_decoder, ope
 from gcvideo.data.decode.pyav_reader import PyavReader, decode_all
 from gcvideo.data.decode.reader import check_container
 
+_FIELDS = 32
 _FLAT = 4.0
 """Standard deviation of grey values below which a frame looks like any other."""
 
@@ -65,17 +66,20 @@ def _examine(path: str, full: bool) -> dict[str, Any]:
 
 
 def look_of(frames: np.ndarray) -> str:
-    """Difference hashes ("dHash") of frames [N, H, W, 3], 64 bits each, in hexadecimal; "" if a frame is flat.
+    """Perceptual hashes ("pHash") of frames [N, H, W, 3], 64 bits each, in hexadecimal; "" if a frame is flat.
 
-    Each frame is averaged to 8 x 9 grey fields; a bit tells whether a field is brighter than its left neighbour. Copies
-    of another size or encoding mostly have equal hashes.
+    Each frame is averaged to 32 x 32 grey fields; the bits tell which of its 8 x 8 lowest cosine coefficients lie above
+    their median. Copies of another size or encoding differ in few bits.
     """
     grey = frames.mean(axis=-1)  # [N, H, W]
-    rows, columns = np.linspace(0, grey.shape[1], 9).astype(int), np.linspace(0, grey.shape[2], 10).astype(int)
-    if min(np.diff(rows).min(), np.diff(columns).min()) < 1:
+    if min(grey.shape[1:]) < _FIELDS:
         return ""
+    rows, columns = (np.linspace(0, side, _FIELDS + 1).astype(int) for side in grey.shape[1:])
     fields = np.add.reduceat(np.add.reduceat(grey, rows[:-1], axis=1), columns[:-1], axis=2)
-    fields /= np.diff(rows)[:, None] * np.diff(columns)  # [N, 8, 9]
+    fields /= np.diff(rows)[:, None] * np.diff(columns)  # [N, 32, 32]
     if fields.std(axis=(1, 2)).min() < _FLAT:
         return ""
-    return np.packbits(np.diff(fields, axis=2) > 0).tobytes().hex()
+    cosines = np.cos(np.pi / _FIELDS * np.outer(np.arange(8), np.arange(_FIELDS) + 0.5))  # [8, 32]
+    coefficients = (cosines @ fields @ cosines.T).reshape(len(frames), 64)
+    median = np.median(coefficients[:, 1:], axis=1, keepdims=True)  # without the mean of the frame
+    return np.packbits(coefficients > median, axis=1).tobytes().hex()

@@ -6,10 +6,12 @@ archive in each line. K600's complete annotations are the .txt files there.
 """
 
 import csv
+import gzip
 import os
 import shutil
 import tarfile
 import urllib.parse
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -102,6 +104,9 @@ def fetch(
                     unpack(file, place)
             if not keep and place.is_dir():
                 file.unlink(missing_ok=True)
+        except DamagedError as error:
+            file.unlink()
+            return f"{url}: {error}; it has been removed, the next try downloads it again"
         except (DownloadError, ArchiveError, OSError) as error:
             return f"{url}: {error}" if url not in str(error) else str(error)
         return ""
@@ -116,14 +121,18 @@ def fetch(
 
 
 class ArchiveError(ValueError):
-    """An archive that is damaged, or that would write outside of its folder."""
+    """An archive that can't be unpacked, or would write outside of its folder."""
+
+
+class DamagedError(ArchiveError):
+    """An archive that is cut short or damaged."""
 
 
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a tar file into a new folder, which appears when it is complete.
 
     Plain files and folders only: links, devices, absolute paths and '..' are refused before anything is in place
-    (PEP 706's "data" filter and more). gzip's checksum is checked on the way.
+    (PEP 706's "data" filter and more). gzip's checksum and the end of the archive are checked.
 
     Raises:
         ArchiveError: damaged, or with a member of that sort.
@@ -138,11 +147,25 @@ def unpack(archive: Path, folder: Path) -> None:
                     raise ArchiveError(f"{archive.name}: member {member.name!r} is no plain file; nothing was unpacked")
                 if not Path(member.name).name.startswith("._"):  # what macOS leaves in archives
                     tar.extract(member, partial, filter="data")
+            _check_end(tar)
         os.replace(partial, folder)
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+    except (tarfile.ReadError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise DamagedError(f"{archive.name}: can't be unpacked: {error}") from None
+    except (tarfile.TarError, OSError) as error:
         raise ArchiveError(f"{archive.name}: can't be unpacked: {error}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """tarfile takes a cut or a bad header for the end: behind the last member there must be zeros, and all of gzip."""
+    stream = tar.fileobj
+    assert stream is not None
+    ended = stream.tell() > tar.offset  # a block was read, and it was no header
+    while rest := stream.read(1 << 20):
+        ended = ended and not rest.strip(b"\0")
+    if not ended:
+        raise EOFError("cut short, or damaged")
 
 
 def _at(url: str, mirror: str | None) -> str:

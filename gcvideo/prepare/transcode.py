@@ -24,6 +24,8 @@ from gcvideo.data.decode.reader import VideoDecodeError, check_container
 _X264 = "keyint=32:min-keyint=32:scenecut=0:bframes=7:b-pyramid=none:b-adapt=0:open-gop=0:mbtree=0:threads=1"
 """Without mbtree, of which x264 reads memory that nobody wrote: equal frames would give other bytes now and then."""
 
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+
 Encoder = Literal["auto", "pyav", "ffmpeg"]
 
 
@@ -48,6 +50,8 @@ class Encoding:
             raise ValueError(f"short_side must be even and at least 16, got {self.short_side}")
         if not 0 <= self.crf <= 51:
             raise ValueError(f"crf must be in 0..51, got {self.crf}")
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the prepared video: even, the short side at most `short_side`."""

@@ -46,7 +46,7 @@ def test_training_item(files):
     frames, label, index = train_set(files)[(0, 1)]
     assert frames.shape == (1, 3, 4, 64, 64)
     assert frames.dtype == torch.uint8
-    assert frames.is_contiguous()
+    assert frames.is_contiguous(memory_format=torch.channels_last_3d)
     assert (label, index) == (1, 1)
     numbers = shown(frames[0])
     assert [b - a for a, b in zip(numbers, numbers[1:])] == [2, 2, 2]

@@ -21,16 +21,16 @@ def generator(seed):
 
 def test_centre_view_without_scaling_is_a_plain_crop():
     frames = ramp(40, 60)
-    view = fixed_views(frames, size=40, short_side=40, spatial_views=1)
+    view = torch.stack(fixed_views(frames, size=40, short_side=40, spatial_views=1))
     assert torch.equal(view, frames[None, :, :, :, 10:50])
-    smaller = fixed_views(frames, size=20, short_side=40, spatial_views=1)
+    smaller = torch.stack(fixed_views(frames, size=20, short_side=40, spatial_views=1))
     assert torch.equal(smaller, frames[None, :, :, 10:30, 20:40])
 
 
 @pytest.mark.parametrize(("height", "width"), ((40, 60), (60, 40), (40, 40)))
 def test_three_views_are_first_centre_and_last_of_the_long_side(height, width):
     frames = ramp(height, width)
-    views = fixed_views(frames, size=40, short_side=40, spatial_views=3)
+    views = torch.stack(fixed_views(frames, size=40, short_side=40, spatial_views=3))
     assert views.shape == (3, 2, 3, 40, 40)
     starts = (views[:, 0, 0, 0, 0] if width >= height else views[:, 0, 1, 0, 0]).tolist()
     room = max(height, width) - 40
@@ -40,7 +40,7 @@ def test_three_views_are_first_centre_and_last_of_the_long_side(height, width):
 
 def test_scaling_takes_the_right_box():
     """Short side 80 scaled to 40 and a 30-pixel view: a 60-pixel box around the centre."""
-    view = fixed_views(ramp(80, 120), size=30, short_side=40, spatial_views=1)[0, 0]
+    view = fixed_views(ramp(80, 120), size=30, short_side=40, spatial_views=1)[0][0]
     assert view.shape == (3, 30, 30)
     assert abs(int(view[0, 15, 0]) - 30.5) <= 1  # columns 30..89
     assert abs(int(view[0, 15, -1]) - 88.5) <= 1

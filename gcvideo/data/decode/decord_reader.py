@@ -66,7 +66,9 @@ class DecordReader:
         check_indices(self._path, indices, self.num_frames)
         unique, inverse = torch.unique(indices, return_inverse=True)
         try:
-            frames = torch.from_numpy(self._reader.get_batch(unique.tolist()).asnumpy())  # [n, H, W, 3]
+            batch = self._reader.get_batch(unique.tolist())  # [n, H, W, 3]
+            # a tensor where other code of the process has set decord's bridge, as pytorchvideo does
+            frames = batch if isinstance(batch, Tensor) else torch.from_numpy(batch.asnumpy())
         except Exception as error:
             raise VideoDecodeError(self._path, _reason(error)) from None
         finally:
