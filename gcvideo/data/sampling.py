@@ -44,7 +44,7 @@ def random_clip(
             spacing "slowfast" it always holds.
         spacing: "stride" or "slowfast"; see the head of this module.
     """
-    if spacing == "slowfast":
+    if _is_slowfast(spacing):
         span, room_frames = _span(num_frames, clip_frames, stride, fps, target_fps)
         first = torch.rand(1, dtype=torch.float64, generator=generator) * room_frames
         return _spread(first, span, clip_frames, num_frames)
@@ -69,7 +69,7 @@ def uniform_clips(
     """
     if views < 1:
         raise ValueError(f"views must be at least 1, got {views}")
-    if spacing == "slowfast":
+    if _is_slowfast(spacing):
         span, room_frames = _span(num_frames, clip_frames, stride, fps, target_fps)
         firsts = torch.arange(views, dtype=torch.float64) * room_frames / views
         return _spread(firsts, span, clip_frames, num_frames)
@@ -90,6 +90,12 @@ def mix_seed(*numbers: int) -> int:
         state = (state ^ state >> 27) * 0x94D049BB133111EB % 2**64
         state ^= state >> 31
     return state >> 1
+
+
+def _is_slowfast(spacing: Spacing) -> bool:
+    if spacing not in ("stride", "slowfast"):
+        raise ValueError(f"spacing must be 'stride' or 'slowfast', got {spacing!r}")
+    return spacing == "slowfast"
 
 
 def _span(

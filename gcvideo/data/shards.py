@@ -4,7 +4,9 @@ A shard holds the videos of consecutive rows of its manifest, each under its num
 unpacked to a disk.
 """
 
+import http.client
 import os
+import tarfile
 import urllib.request
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -44,9 +46,9 @@ def _read_shard(root: str, shard: Shard, first: int, last: int) -> Iterator[tupl
                 yield shard.first + first, data
                 first += 1
             if first < last:
-                raise ShardError(f"{shard.name}: ends after {first} of {shard.count} videos")
+                raise EOFError(f"ends after {first} of {shard.count} videos")
             return
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, tarfile.TarError, http.client.HTTPException) as error:
             if attempt == TRIES or not _is_remote(root):
                 raise ShardError(f"{shard.name}: can't be read: {error}") from None
 

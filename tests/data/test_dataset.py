@@ -1,5 +1,7 @@
 """Items are pure functions of (seed, epoch, index); broken videos are counted, named and bounded."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,11 @@ from torch.utils.data import DataLoader
 
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.dataset import BrokenVideoError, ClipSettings, EvalDataset, TrainDataset, collate
+from gcvideo.data.decode import open_video
 from gcvideo.data.manifest import Video
 from gcvideo.data.sampling import uniform_clips
 from tests.conftest import read_numbers
+from tests.data.corpus import CLIPS
 
 CLIP = ClipSettings(clip_frames=4, stride=2, size=64)
 
@@ -163,3 +167,68 @@ def test_a_file_to_predict_is_taken_whatever_its_suffix(numbered_clip, tmp_path)
     data = VideoDataModule(predict=str(named), clip_frames=2, stride=1, size=32, short_side_min=32)
     data.setup("predict")
     assert [video.file for video in data.datasets["predict"].videos] == [str(named)]
+
+
+def test_the_decoder_is_chosen_once_for_each_video(tmp_path):
+    """What the manifest says is taken; else it is found out once, and all workers know."""
+    clips = {clip.title: clip for clip in CLIPS}
+    videos = []
+    for number, title in enumerate(("H.264, GOP 12", "H.264, cut by an edit list, GOP 30")):
+        (tmp_path / str(number)).mkdir()
+        path, _ = clips[title].write(tmp_path / str(number))
+        videos += [Video(path, 0, path), Video(path, 0, path, "pyav")]
+    dataset = EvalDataset(videos, ClipSettings(4, 2, size=32), 40, 1, 1, False)
+    loader = DataLoader(dataset, batch_size=None, num_workers=2)
+    assert len(list(loader)) == 4
+    assert dataset._verdicts.tolist() == [1, 0, 2, 0]
+    opened = []
+
+    def spy(path, decoder, data, verdict):
+        opened.append(verdict)
+        return open_video(path, decoder, data, verdict)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gcvideo.data.dataset.open_video", spy)
+        for index in range(4):
+            dataset[index]
+    assert opened == ["decord", "pyav", "pyav", "pyav"]
+
+
+def test_a_decoder_that_would_be_wrong_makes_a_broken_video(tmp_path):
+    path, _ = next(clip for clip in CLIPS if clip.title == "H.264, cut by an edit list, GOP 30").write(tmp_path)
+    dataset = EvalDataset([Video(path, 0, path)], ClipSettings(4, 2, size=32, decoder="decord"), 40, 1, 1, False)
+    with pytest.raises(BrokenVideoError, match="decord ignores the edit list.*set decoder: auto or pyav"):
+        dataset[0]
+
+
+@pytest.mark.parametrize("decoder", ("auto", "pyav"))
+def test_memory_does_not_grow_with_the_items(tmp_path, decoder):
+    """Resident memory after 400 further items, in a process of its own: below 10 KiB an item."""
+    path, _ = CLIPS[1].write(tmp_path)
+    code = (
+        "import sys, torch\n"
+        "from gcvideo.data.dataset import ClipSettings, TrainDataset\n"
+        "from gcvideo.data.manifest import Videos\n"
+        "torch.set_num_threads(1)\n"
+        "videos = Videos('/', [sys.argv[1][1:]] * 100, [0] * 100)\n"
+        "data = TrainDataset(videos, ClipSettings(8, 8, size=64, decoder=sys.argv[2]), (64, 80), True, 0, 0.0)\n"
+        "rss = lambda: int(open('/proc/self/statm').read().split()[1]) * 4\n"
+        "for n in range(700):\n"
+        "    data[(0, n % 100)]\n"
+        "    if n == 299: before = rss()\n"
+        "print((rss() - before) / 400)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path, decoder], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 10, done.stdout
+
+
+def test_pytorchvideos_setting_of_decord_does_not_matter(numbered_clip):
+    import decord
+
+    path = numbered_clip(12)
+    decord.bridge.set_bridge("torch")
+    try:
+        frames = open_video(path, "decord").read(torch.tensor([5, 2]))
+    finally:
+        decord.bridge.set_bridge("native")
+    assert read_numbers(frames) == [5, 2]

@@ -82,3 +82,42 @@ def test_mixed_seeds_differ_and_fit_a_generator():
     assert len(seeds) == 5000
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert mix_seed(1, 2) != mix_seed(2, 1)
+
+
+@pytest.mark.parametrize("fps", (15.0, 25.0, 30.0, 59.94))
+@pytest.mark.parametrize(("num_frames", "clip_frames", "stride"), ((300, 8, 8), (301, 4, 16), (250, 32, 2), (40, 8, 8)))
+def test_slowfast_spacing_is_that_of_its_decoder(num_frames, clip_frames, stride, fps):
+    """Against the formulas of slowfast/datasets/decoder.py, written out."""
+    length = stride * clip_frames / 30 * fps
+    room = max(num_frames - length, 0)
+
+    def clip(start):
+        end = start + length - 1
+        places = [start + step * (end - start) / (clip_frames - 1) for step in range(clip_frames)]
+        return [int(min(max(place, 0), num_frames - 1)) for place in places]
+
+    views = uniform_clips(num_frames, clip_frames, stride, 10, fps, 30, spacing="slowfast")
+    expected = torch.tensor([clip(room * view / 10) for view in range(10)])
+    assert (views - expected).abs().max() <= 1  # rounding of the same number in another order
+    assert (views == expected).float().mean() > 0.98
+    draw = torch.Generator().manual_seed(0)
+    start = float(torch.rand(1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))) * room
+    one = random_clip(num_frames, clip_frames, stride, draw, fps, 30, spacing="slowfast")
+    assert (one[0] - torch.tensor(clip(start))).abs().max() <= 1
+
+
+def test_slowfast_8x8_has_frames_nine_apart():
+    assert uniform_clips(64, 8, 8, 1, 30, 30, spacing="slowfast").tolist() == [[0, 9, 18, 27, 36, 45, 54, 63]]
+    assert uniform_clips(64, 8, 8, 1, 30, 30).tolist() == [[3, 11, 19, 27, 35, 43, 51, 59]]
+    # the last of several clips does not reach the end
+    assert uniform_clips(300, 8, 8, 2, 30, 30, spacing="slowfast")[:, 0].tolist() == [0, 118]
+    assert uniform_clips(300, 8, 8, 2, 30, 30)[:, -1].tolist() == [56, 299]
+
+
+def test_slowfast_spacing_wants_a_rate():
+    with pytest.raises(ValueError, match="spacing 'slowfast' wants target_fps"):
+        uniform_clips(64, 8, 8, 1, spacing="slowfast")
+    with pytest.raises(ValueError, match="needs positive fps"):
+        random_clip(64, 8, 8, torch.Generator(), 0.0, 30.0, spacing="slowfast")
+    with pytest.raises(ValueError, match="spacing must be 'stride' or 'slowfast', got 'x'"):
+        uniform_clips(64, 8, 8, 1, spacing="x")
