@@ -166,6 +166,7 @@ def dataset_histograms(videos: Sequence[Mapping[str, Any]], rows: Sequence[tuple
         axes.hist(values, bins=30, color=BLUE)
         axes.set_title(title, color=INK, fontsize=11)
         axes.set_ylabel("videos" if number == 1 else "", color=INK)
+        axes.locator_params(axis="x", integer=True, nbins=5)
         axes.spines[["top", "right"]].set_visible(False)
     axes = figure.add_subplot(1, 4, 4)
     for split, colour in zip(sorted({split for split, _ in rows}), (BLUE, ORANGE, MUTED, INK) * 8, strict=False):

@@ -52,6 +52,7 @@ def write_report(
     """
     scores = tuple(tensor.cpu() for tensor in scores)  # type: ignore[assignment]
     results = summarise(scores, task.class_names, len(data.datasets["test"]))
+    results["official"] = official_rows(data.manifest, data.splits["test"])
     clip = data.eval_clip
     shape = (1, 3, clip.clip_frames, clip.size, clip.size)
     results |= {
@@ -105,6 +106,22 @@ def summarise(scores: Scores, names: Sequence[str], num_listed: int) -> dict[str
         ],
         "confusion": matrix.tolist(),
     }
+
+
+def official_rows(manifest: str | None, split: str) -> int | None:
+    """Rows of the official annotations of this split, present or not, as `gcvideo prepare` noted beside the manifest.
+
+    None if it did not make the manifest. Accuracies of two copies of Kinetics compare only with this beside them.
+    """
+    if manifest is None:
+        return None
+    folder = Path(manifest).parent
+    path = (folder.parent if folder.name == "shards" else folder) / "summary.json"
+    try:
+        counts = json.loads(path.read_text(encoding="utf-8"))["splits"]
+        return int((counts.get(split) or counts[""])["official"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def confusion_matrix(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
@@ -195,7 +212,8 @@ def _page(
         video_top1=f"{results['video_top1']:.3f}",
         video_top5=f"{results['video_top5']:.3f}",
         clip_top1=f"{results['clip_top1']:.3f}",
-        evaluated=f"{results['evaluated']:,} of {results['listed']:,}",
+        evaluated=f"{results['evaluated']:,} of {results['listed']:,}"
+        + (f" (of {results['official']:,} official)" if results["official"] is not None else ""),
         chance=f"{1 / len(names):.3f}",
         settings=table,
         curves=_image(plots.learning_curves(curves), "learning curves") if curves else "<p>No curves were logged.</p>",

@@ -52,7 +52,7 @@ def test_settings_named_in_the_documents_exist():
 
     homes = {"data": VideoDataModule, "model": VideoTask, "trainer": Trainer}
     for path in DOCUMENTS:
-        for group, name in re.findall(r"\b(data|model|trainer)\.([a-z_0-9]+)(?=[\s`,= ])", path.read_text()):
+        for group, name in re.findall(r"(?<![.\w])(data|model|trainer)\.([a-z_0-9]+)(?=[\s`,= ])", path.read_text()):
             if name not in ("load_state_dict", "state_dict", "to", "parameters"):
                 assert name in inspect.signature(homes[group].__init__).parameters, f"{path.name}: {group}.{name}"
 

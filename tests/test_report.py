@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gcvideo import plots
-from gcvideo.report import examples, read_curves, summarise
+from gcvideo.report import examples, official_rows, read_curves, summarise
 
 
 @pytest.fixture
@@ -64,3 +64,17 @@ def test_filmstrip_with_and_without_attention():
     mapped = plots.filmstrip(frames, {"block 1": torch.rand(2, 4, 4)})
     assert plain.startswith(b"\x89PNG")
     assert len(mapped) > len(plain)
+
+
+def test_official_rows_are_those_that_prepare_noted(tmp_path):
+    manifest = tmp_path / "manifest.csv"
+    assert official_rows(None, "val") is None
+    assert official_rows(str(manifest), "val") is None
+    (tmp_path / "summary.json").write_text('{"splits": {"val": {"official": 19906, "present": 19796}}}')
+    assert official_rows(str(manifest), "val") == 19906
+    assert official_rows(str(tmp_path / "shards" / "manifest.csv"), "val") == 19906
+    assert official_rows(str(manifest), "test") is None
+    (tmp_path / "summary.json").write_text('{"splits": {"": {"official": 7, "present": 7}}}')
+    assert official_rows(str(manifest), "test") == 7
+    (tmp_path / "summary.json").write_text("[]")
+    assert official_rows(str(manifest), "test") is None

@@ -35,8 +35,6 @@ TITLES = (
 @pytest.mark.parametrize("title", TITLES)
 def test_frames_of_all_sorts_of_files(tmp_path, encoder, title):
     clip = next(clip for clip in CLIPS if clip.title == title)
-    if encoder == "ffmpeg" and title not in TITLES[:8]:
-        pytest.skip("what other files there are does not concern the encoder")
     path, expected = clip.write(tmp_path)
     target = tmp_path / "out.mp4"
     assert transcode(path, target, Encoding(short_side=64, encoder=encoder)) == len(expected)
