@@ -28,6 +28,7 @@ from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.dataset import BrokenVideoError
 from gcvideo.data.listing import ManifestError
 from gcvideo.data.manifest import read_class_names
+from gcvideo.data.shards import ShardError
 from gcvideo.download import DownloadError
 from gcvideo.models import WeightsError
 from gcvideo.task import VideoTask
@@ -218,6 +219,7 @@ def run(args: Sequence[str]) -> int:
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")  # a test needs none
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # ours is: see TrainSampler
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning's
+    warnings.filterwarnings("ignore", message=".*`IterableDataset` has `__len__`.*")  # ours is right: see streams
     try:
         GcvideoCLI(
             VideoTask,
@@ -233,8 +235,8 @@ def run(args: Sequence[str]) -> int:
     except (RunError, ManifestError, WeightsError, DownloadError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenVideoError as error:
+    except (BrokenVideoError, ShardError) as error:
         last = str(error).strip().splitlines()[-1]  # from a worker: behind its traceback, with the name of the class
-        print(f"error: {last.removeprefix('gcvideo.data.dataset.BrokenVideoError: ')}", file=sys.stderr)
+        print(f"error: {re.sub(r'^gcvideo[.][.a-z]+[.][A-Z][A-Za-z]+Error: ', '', last)}", file=sys.stderr)
         return 1
     return 0

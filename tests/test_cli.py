@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 import yaml
 
 from gcvideo.cli import main
+from gcvideo.prepare.pack import pack
 
 ROOT = Path(__file__).parent.parent
 CONFIG = str(ROOT / "configs" / "demo.yaml")
@@ -236,6 +238,32 @@ def test_broken_videos_in_a_run(tmp_path, synthetic):
     report = json.loads((runs / "demo" / "report.json").read_text())
     assert (report["evaluated"], report["listed"]) == (6, 7)
     assert report["broken_videos"] == [str(tmp_path / "broken test.mp4")]
+
+
+@pytest.mark.slow
+def test_shards_train_and_test_as_files_do(tmp_path, synthetic):
+    """fit, resume and test over shards; a shard that is cut short is a short error."""
+    copy = tmp_path / "set"
+    shutil.copytree(synthetic.parent, copy)
+    pack(copy, 0.02, progress=False)
+    runs, shards = tmp_path / "runs", copy / "shards"
+    arguments = small(shards / "manifest.csv", runs, "--data.num_workers", "2")
+    for more in ((), ("--trainer.max_epochs", "2", "--ckpt_path", "last")):
+        done = gcvideo("fit", *arguments, *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    tests = ["test", "--name", "demo", "--runs_dir", runs, "--trainer.accelerator", "cpu"]
+    reports = []
+    for manifest in (shards / "manifest.csv", synthetic):
+        done = gcvideo(*tests, "--data.manifest", manifest, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        reports.append(json.loads((runs / "demo" / "report.json").read_text()))
+    assert reports[0]["evaluated"] == reports[1]["evaluated"] == 6
+    assert reports[0]["per_class"] == reports[1]["per_class"]
+    shard = shards / "test-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:3000])
+    done = gcvideo(*tests, "--data.manifest", shards / "manifest.csv", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: test-000000.tar: can't be read")
 
 
 def test_export(tmp_path, synthetic, capsys):

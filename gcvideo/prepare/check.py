@@ -16,7 +16,7 @@ from typing import Any
 
 from gcvideo.data.listing import read_rows
 from gcvideo.prepare.examine import examine
-from gcvideo.prepare.journal import csv_text, write_whole
+from gcvideo.prepare.journal import csv_text, json_text, write_whole
 from gcvideo.prepare.pool import progress_bar, run_all
 
 ERRORS = ("broken", "differs", "leak", "contradiction")
@@ -230,7 +230,7 @@ def write_results(
             for split in sorted({entry.split for entry in entries})
         },
     }
-    write_whole(out / "check.json", _json(summary))
+    write_whole(out / "check.json", json_text(summary))
     (out / "check.png").write_bytes(dataset_histograms(good, [(entry.split, entry.label) for entry in entries]))
     return summary
 
@@ -247,9 +247,3 @@ def update_manifest(manifest: Path, entries: Sequence[Entry], facts: Sequence[di
         said = {"path": entry.name, "label": entry.label, "split": entry.split} | entry.said
         rows.append([*(said[name] for name in before), *(fact.get(column, "") for column in columns)])
     write_whole(manifest, csv_text([*before, *columns], rows))
-
-
-def _json(value: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

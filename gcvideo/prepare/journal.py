@@ -4,7 +4,9 @@ A journal is a file of JSON lines that is only ever appended to; a last line cut
 shard of a run writes its own (`.prepare/3-of-64.jsonl`), and all read all.
 """
 
+import csv
 import fcntl
+import io
 import json
 import os
 from collections.abc import Iterable
@@ -101,11 +103,13 @@ def write_whole(path: Path, text: str) -> None:
 
 def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     """A CSV file as text."""
-    import csv
-    import io
-
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(list(header))
     writer.writerows(rows)
     return stream.getvalue()
+
+
+def json_text(value: dict[str, Any]) -> str:
+    """A JSON file as text."""
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

@@ -17,7 +17,7 @@ from typing import Any
 
 from gcvideo.data.decode import VideoDecodeError, VideoFile
 from gcvideo.data.decode.pyav_reader import decode_all
-from gcvideo.prepare.journal import Journal, PrepareError, csv_text, write_whole
+from gcvideo.prepare.journal import Journal, PrepareError, csv_text, json_text, write_whole
 from gcvideo.prepare.pool import progress_bar, run_all
 from gcvideo.prepare.sources import Job, Plan
 from gcvideo.prepare.transcode import Encoding, find_encoder, transcode
@@ -176,7 +176,7 @@ def finish(plan: Plan, out: Path, done: dict[str, dict[str, Any]]) -> dict[str, 
     write_whole(out / "classes.txt", "".join(f"{name}\n" for name in plan.class_names))
     write_whole(out / "failures.csv", csv_text(("path", "label", "split", "reason"), _failures(plan, done)))
     summary = summarise(plan, Counter((job.split, job.label) for job, _ in good))
-    write_whole(out / "summary.json", _json(summary))
+    write_whole(out / "summary.json", json_text(summary))
     return summary
 
 
@@ -218,9 +218,3 @@ def summarise(plan: Plan, present: Counter[tuple[str, str]]) -> dict[str, Any]:
             for label in plan.class_names
         },
     }
-
-
-def _json(value: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
