@@ -47,7 +47,8 @@ class VideoDataModule(pl.LightningDataModule):
         num_workers: decoding processes for each device.
         spacing: how frames are spaced in a clip: "stride", or "slowfast" as PySlowFast does (wants target_fps); see
             `sampling`.
-        decoder: which library decodes; "auto" takes for each file one that reads it right.
+        decoder: which library decodes; "auto" is decord for files of which the manifest says that it reads them right,
+            and PyAV for all others.
         outside_root: allow paths and links in the manifest that lead out of `root`.
         max_broken: share of the training videos that may be broken (they are replaced) before the run stops.
         skip_broken: leave broken videos out of validation and test instead of stopping; the report tells how many.
@@ -252,7 +253,7 @@ def _files(path: str | None) -> list[Video]:
     place = Path(path)
     files = [place]  # a file that is named is taken whatever its suffix
     if place.is_dir():
-        files = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES)
+        files = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files or not files[0].is_file():
         raise ManifestError(f"data.predict: no video at {place} (looked for {', '.join(SUFFIXES)} in a folder)")
     return [Video(str(file), -1, str(file)) for file in files]

@@ -27,9 +27,6 @@ log = logging.getLogger(__name__)
 Item = tuple[Tensor, int, int]
 
 
-_VERDICTS = ("", "decord", "pyav")
-
-
 class BrokenVideoError(RuntimeError):
     """More videos can't be decoded than the settings allow; the message is one line and names them."""
 
@@ -55,24 +52,19 @@ class _VideoDataset(Dataset[Item | None]):
     def __init__(self, videos: Sequence[Video], clip: ClipSettings):
         self.videos = videos
         self.clip = clip
-        # For each video, shared by all workers of this process: 1 where decoding failed, and what reads it right.
+        # One flag for each video, shared by all workers of this process: 1 where decoding failed.
         self.broken = torch.zeros(len(videos), dtype=torch.uint8).share_memory_()
-        self._verdicts = torch.zeros(len(videos), dtype=torch.uint8).share_memory_()
 
     def __len__(self) -> int:
         return len(self.videos)
 
     def _open(self, index: int, data: bytes | None = None) -> Reader:
-        """Open a video; which decoder reads it right is found out once, if the manifest does not tell."""
         video = self.videos[index]
         if data is None and isinstance(self.videos, Videos) and self.videos.shards:
             data = read_video(self.videos.root, self.videos.shards, index)
-        verdict = video.decoder or _VERDICTS[int(self._verdicts[index])]
-        reader = open_video(video.file, self.clip.decoder, data, verdict)
+        reader = open_video(video.file, self.clip.decoder, data, video.decoder)
         if self.clip.target_fps is not None and not 0 < reader.fps < math.inf:
             raise VideoDecodeError(video.file, f"tells no frame rate (got {reader.fps}), which target_fps needs")
-        if not verdict and reader.decoder in _VERDICTS:
-            self._verdicts[index] = _VERDICTS.index(reader.decoder)
         return reader
 
     def broken_files(self) -> list[str]:

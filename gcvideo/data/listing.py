@@ -10,6 +10,7 @@ Rows are columns here, because a manifest of Kinetics-700 has 650,000.
 
 import csv
 import gc
+import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -72,7 +73,7 @@ def _file_rows(manifest: Path) -> Rows:
         text = manifest.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ManifestError(f"{manifest}: not a text file in UTF-8 ({error.reason})") from error
-    lines = text.splitlines()
+    lines = text.replace("\r\n", "\n").split("\n")  # not splitlines: a path may hold other signs that end lines
     if not any(line.strip() for line in lines):
         raise ManifestError(f"{manifest}: the manifest is empty")
     header = next(csv.reader(lines[:1]))
@@ -81,7 +82,10 @@ def _file_rows(manifest: Path) -> Rows:
             f"{manifest}: wrong header: got {','.join(header)!r}, wanted at least the columns 'path' and 'label' "
             f"(or no header and lines of 'path label')"
         )
-    rows = _csv_rows(manifest, lines, header) if len(header) > 1 else _list_rows(manifest, lines)
+    try:
+        rows = _csv_rows(manifest, text, header) if len(header) > 1 else _list_rows(manifest, lines)
+    except csv.Error as error:
+        raise ManifestError(f"{manifest}: not a CSV file that can be read ({error})") from None
     if not rows.paths:
         raise ManifestError(f"{manifest}: the manifest is empty: a header and no rows")
     return rows
@@ -93,7 +97,7 @@ def class_names_of(rows: Rows) -> list[str]:
     Sorting by name gives the usual order of Kinetics (0 is 'abseiling').
     """
     labels = set(rows.labels)
-    if all(label.isdigit() for label in labels):
+    if all(label.isdecimal() and label.isascii() and len(label) < 7 for label in labels):
         return [str(index) for index in range(max(int(label) for label in labels) + 1)]
     return sorted(labels)
 
@@ -117,8 +121,8 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _csv_rows(manifest: Path, lines: Sequence[str], header: Sequence[str]) -> Rows:
-    rows = list(csv.reader(lines))[1:]
+def _csv_rows(manifest: Path, text: str, header: Sequence[str]) -> Rows:
+    rows = list(csv.reader(io.StringIO(text, newline="")))[1:]
     numbers: Sequence[int] = range(2, len(rows) + 2)
     if set(map(len, rows)) - {len(header)}:  # blank lines, or worse
         numbers = [number for number, row in zip(numbers, rows, strict=True) if row]
@@ -126,7 +130,7 @@ def _csv_rows(manifest: Path, lines: Sequence[str], header: Sequence[str]) -> Ro
         bad = [number for number, row in zip(numbers, rows, strict=True) if len(row) != len(header)]
         if bad:
             errors = [f"line {number}: expected {len(header)} columns as in the header" for number in bad]
-            raise ManifestError(together(manifest, errors, len(lines)))
+            raise ManifestError(together(manifest, errors, len(rows)))
     path, label, split, decoder, shard = (
         list(map(itemgetter(header.index(name)), rows)) if name in header else None
         for name in ("path", "label", "split", "decoder", "shard")
@@ -140,7 +144,7 @@ def _list_rows(manifest: Path, lines: Sequence[str]) -> Rows:
         if not line.strip():
             continue
         path, _, label = line.rstrip().rpartition(" ")
-        if not path or not label.isdigit():
+        if not path or not (label.isdecimal() and label.isascii()):
             errors.append(f"line {number}: expected 'path label' with an integer label, got {line!r}")
         else:
             rows.append((number, path, label))

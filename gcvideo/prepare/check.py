@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gcvideo.data.listing import read_rows
+from gcvideo.data.listing import ManifestError, read_rows
 from gcvideo.prepare.examine import examine
 from gcvideo.prepare.journal import csv_text, json_text, write_whole
 from gcvideo.prepare.pool import progress_bar, run_all
@@ -31,7 +31,7 @@ IMBALANCE = 10
 LOOK_BITS = 14
 """Of 192 bits of `look_of`, how many may differ in videos that look alike."""
 
-_KINETICS_NAME = re.compile(r"(.{11})_\d+_\d+")
+_KINETICS_NAME = re.compile(r"([\w-]{11})_\d{6}_\d{6}", re.ASCII)
 _UCF_NAME = re.compile(r"(v_.+_g\d+)_c\d+")
 
 
@@ -69,6 +69,8 @@ def read_entries(manifest: Path, root: Path | None = None, split: str | None = N
         ManifestError: not a manifest, or no rows.
     """
     rows = read_rows(manifest)
+    if rows.shards is not None:
+        raise ManifestError(f"{manifest} lists shards: check the manifest of the files that they were made of")
     folder = root or (manifest if manifest.is_dir() else manifest.parent)
     said: Iterable[dict[str, str]] = ({} for _ in rows.paths)
     if manifest.is_file() and rows.lines[0] != 1:  # has a header
@@ -137,7 +139,7 @@ def _single(entry: Entry, fact: dict[str, Any], min_frames: int) -> Iterable[Fin
 
 def _plain(label: str) -> str:
     """A class name as folders spell it: lower case, without quotes and brackets."""
-    return re.sub(r"['\"()]", "", label).replace("_", " ").lower()
+    return re.sub(r"[_/\\]", " ", re.sub(r"['\"()]", "", label)).lower()
 
 
 def _copies(entries: Sequence[Entry], contents: Sequence[str]) -> Iterable[Finding]:
@@ -245,5 +247,7 @@ def update_manifest(manifest: Path, entries: Sequence[Entry], facts: Sequence[di
     rows = []
     for entry, fact in zip(entries, facts, strict=True):
         said = {"path": entry.name, "label": entry.label, "split": entry.split} | entry.said
+        if said.get("decoder") == "pyav":  # made by prepare, which knows best
+            fact = fact | {"decoder": "pyav"}
         rows.append([*(said[name] for name in before), *(fact.get(column, "") for column in columns)])
     write_whole(manifest, csv_text([*before, *columns], rows))

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def prepare_command(args: Sequence[str]) -> int:
-    """`gcvideo prepare`; the exit status: 0 all videos are prepared, 1 some failed or are left, 2 can't begin."""
+    """`gcvideo prepare`; the exit status: 0 done, 1 some videos failed (told with the last shard), 2 it stopped."""
     parser = argparse.ArgumentParser(
         prog="gcvideo prepare",
         description="Make raw videos ready for training: matched to the official annotations, trimmed, scaled, encoded "
@@ -53,7 +53,7 @@ def prepare_command(args: Sequence[str]) -> int:
         summary = prepare(
             plan, given.raw, given.out, encoding, given.workers, given.timeout_s, shard, given.retry, given.merge
         )
-    except (SourceError, PrepareError, ValueError) as error:
+    except (SourceError, PrepareError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -66,9 +66,12 @@ def prepare_command(args: Sequence[str]) -> int:
     if given.shards is not None:
         try:
             print(f"shards: {pack(Path(given.out), given.shards)}")
-        except PrepareError as error:
+        except (PrepareError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on", file=sys.stderr)
+            return 130
     return 1 if summary["failed"] else 0
 
 
@@ -93,7 +96,8 @@ def check_command(args: Sequence[str]) -> int:
     add("--workers", type=int, default=os.cpu_count(), help="processes")
     add("--timeout_s", type=float, default=60.0, help="seconds for one video")
     given = parser.parse_args(args)
-    manifest = Path(given.manifest)
+    manifest = Path(given.manifest).resolve()
+    out = Path(given.out) if given.out else manifest.with_name(f"{manifest.stem}-check")
     if given.workers < 1 or given.timeout_s <= 0:
         parser.error(f"--workers and --timeout_s must be positive, got {given.workers} and {given.timeout_s}")
     if given.update and (manifest.suffix != ".csv" or given.split is not None):
@@ -103,15 +107,18 @@ def check_command(args: Sequence[str]) -> int:
     from gcvideo.prepare.check import examine_all, find, read_entries, update_manifest, write_results
 
     try:
+        out.mkdir(parents=True, exist_ok=True)  # before the work, not behind it
         entries = read_entries(manifest, given.root and Path(given.root), given.split)
         if not entries:
             raise ManifestError(f"{manifest}: no rows of split {given.split!r}")
         facts = examine_all(entries, given.full, given.workers, given.timeout_s)
-    except ManifestError as error:
+    except (ManifestError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     found = find(entries, facts, given.min_frames)
-    out = Path(given.out) if given.out else manifest.with_name(f"{manifest.stem}-check")
     summary = write_results(out, entries, facts, found)
     if given.update:
         update_manifest(manifest, entries, facts)
@@ -146,7 +153,7 @@ def download_command(args: Sequence[str]) -> int:
         failed = fetch(
             given.dataset, given.out, given.splits, given.mirror, not given.no_extract, not given.remove, given.jobs
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -175,7 +182,7 @@ def _tell_findings(summary: dict[str, Any], found: Sequence[Any], out: Path) -> 
 
 def _shard(parser: argparse.ArgumentParser, text: str) -> tuple[int, int]:
     number, _, count = text.partition("/")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+    if not ((number + count).isascii() and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         parser.error(f"--shard must be K/N with 1 <= K <= N, got {text!r}")
     return int(number), int(count)
 

@@ -24,8 +24,9 @@ def examine(file: str, full: bool) -> dict[str, Any]:
         full: decode every frame instead of the first, the middle and the last.
 
     Returns:
-        num_frames, fps, width, height (upright), codec, decoder and reason (`choose_decoder`; decord's frames are
-        compared with PyAV's), sha256 (16 digits of the content's), look (see `look_of`).
+        num_frames, fps, width, height (upright), codec, decoder and reason (`choose_decoder`; decord only for a file
+        that was decoded as a whole and of which it gives PyAV's frames), sha256 (16 digits of the content's), look
+        (see `look_of`).
     """
     try:
         return _examine(file, full)
@@ -46,6 +47,8 @@ def _examine(path: str, full: bool) -> dict[str, Any]:
             raise VideoDecodeError(path, f"{decoded} of {reader.num_frames} frames can be decoded")
     places = torch.tensor([0, reader.num_frames // 2, reader.num_frames - 1])
     frames = reader.read(places)
+    if decoder == "decord" and not full:
+        decoder, reason = "pyav", "not decoded as a whole: decord would pass damage over (--full)"
     if decoder == "decord":
         try:
             if not torch.equal(open_video(path, "decord", verdict="decord").read(places), frames):

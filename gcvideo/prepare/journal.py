@@ -9,6 +9,7 @@ import fcntl
 import io
 import json
 import os
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,10 @@ class Journal:
         path = self.folder / "settings.json"
         text = json.dumps(settings, indent=1, sort_keys=True)
         if path.exists():
-            before = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                before = dict(json.loads(path.read_text(encoding="utf-8")))
+            except (ValueError, TypeError) as error:
+                raise PrepareError(f"{path} can't be read ({error}); remove it if you know the settings") from None
             changed = [key for key in settings if settings[key] != before.get(key)]
             if changed:
                 told = ", ".join(f"{key} was {before.get(key)!r} and is now {settings[key]!r}" for key in changed)
@@ -71,18 +75,22 @@ class Journal:
                 os.truncate(self._path, whole)
 
     def done(self) -> dict[str, dict[str, Any]]:
-        """Target -> its record, of all shards; a later record replaces an earlier."""
-        records = {}
+        """Target -> its record, of all shards; a success counts before a failure."""
+        records: dict[str, dict[str, Any]] = {}
         for path in sorted(self.folder.glob("*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-                if line.endswith("\n"):  # else its writer is not through
+            for line in path.read_bytes().split(b"\n")[:-1]:  # behind the last end of a line, a writer is not through
+                try:
                     record = json.loads(line)
-                    records[record["target"]] = record
+                    target = record["target"]
+                except (ValueError, KeyError, TypeError):  # of a machine that went down; the video is looked at again
+                    continue
+                if "failed" not in record or target not in records:
+                    records[target] = record
         return records
 
     def add(self, record: dict[str, Any]) -> None:
         """Note what has come of a target."""
-        self._stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._stream.write(json.dumps(record) + "\n")  # in ASCII: nothing in it can end a line
         self._stream.flush()
 
     def close(self) -> None:
@@ -93,12 +101,15 @@ class Journal:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file that is there whole or as it was."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with partial.open("w", encoding="utf-8", newline="") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
+    partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:

@@ -7,6 +7,7 @@ archive in each line. K600's complete annotations are the .txt files there.
 
 import csv
 import gzip
+import lzma
 import os
 import shutil
 import tarfile
@@ -23,6 +24,8 @@ from gcvideo.prepare.pool import progress_bar
 MIRRORS = Path(__file__).with_name("mirrors.csv")
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 MAX_MEMBERS = 1_000_000
+MAX_RATIO, ALLOWANCE = 100, 2**30
+"""Of what an archive unpacks to and its size, one GiB aside: videos do not shrink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +145,22 @@ def unpack(archive: Path, folder: Path) -> None:
     partial.mkdir(parents=True)
     try:
         with tarfile.open(archive, "r:*") as tar:
+            room = MAX_RATIO * archive.stat().st_size + ALLOWANCE
             for number, member in enumerate(tar):
+                room -= member.size
+                if room < 0:
+                    raise ArchiveError(f"{archive.name}: unpacks to more than {MAX_RATIO} times its size")
                 if not (member.isreg() or member.isdir()) or number >= MAX_MEMBERS:
                     raise ArchiveError(f"{archive.name}: member {member.name!r} is no plain file; nothing was unpacked")
                 if not Path(member.name).name.startswith("._"):  # what macOS leaves in archives
                     tar.extract(member, partial, filter="data")
             _check_end(tar)
         os.replace(partial, folder)
-    except (tarfile.ReadError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+    except (tarfile.ReadError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise DamagedError(f"{archive.name}: can't be unpacked: {error}") from None
-    except (tarfile.TarError, OSError) as error:
+    except ArchiveError:
+        raise
+    except Exception as error:  # whatever a stranger's headers can cause must not stop the other archives
         raise ArchiveError(f"{archive.name}: can't be unpacked: {error}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+from gcvideo.data.listing import ManifestError
 from gcvideo.prepare.check import Entry, read_entries
 from gcvideo.prepare.journal import PrepareError, csv_text, write_whole
 from gcvideo.prepare.pool import progress_bar
@@ -35,9 +36,14 @@ def pack(out: Path, megabytes: float, progress: bool = True) -> Path:
         from webdataset import TarWriter
     except ImportError:
         raise PrepareError("shards are written by the package webdataset: pip install 'gcvideo[shards]'") from None
+    if not (out / "manifest.csv").is_file():
+        raise PrepareError(f"{out} has no manifest.csv: prepare it first")
     folder = out / FOLDER
     folder.mkdir(exist_ok=True)
-    plan = list(_plan(read_entries(out / "manifest.csv"), megabytes * 1e6))
+    try:
+        plan = list(_plan(read_entries(out / "manifest.csv"), megabytes * 1e6))
+    except (ManifestError, OSError) as error:  # no rows, or a video that is gone
+        raise PrepareError(f"can't be packed: {error}") from None
     header = ["path", "label", *([] if "split" not in plan[0][1].said else ["split"])]
     header += [name for name in plan[0][1].said if name not in header] + ["shard"]
     text = csv_text(header, ([*(entry.said[name] for name in header[:-1]), shard] for shard, entry in plan))
@@ -62,7 +68,8 @@ def pack(out: Path, megabytes: float, progress: bool = True) -> Path:
                     os.fsync(stream.fileno())
                 os.replace(partial, folder / shard)
             bar.update(len(entries))
-    os.replace(draft, folder / "manifest.csv")
+    write_whole(folder / "manifest.csv", text)
+    draft.unlink(missing_ok=True)
     return folder / "manifest.csv"
 
 

@@ -20,6 +20,8 @@ R = TypeVar("R")
 def run_all(work: Callable[[J], R], jobs: Iterable[J], workers: int, timeout_s: float) -> Iterator[tuple[J, R | str]]:
     """(job, result) in order of completion; a text in place of a result says why there is none.
 
+    A job whose process is killed is tried once more.
+
     Args:
         work: function of a module; it returns and does not raise.
         jobs: what to work on; read as it is needed.
@@ -30,6 +32,7 @@ def run_all(work: Callable[[J], R], jobs: Iterable[J], workers: int, timeout_s: 
     context = multiprocessing.get_context("spawn")  # forking a process that runs threads can dead-lock the child
     with ProcessPool(workers, initializer=_end_with_parent, context=context) as pool:
         running: dict[Future[R], J] = {}
+        repeated: set[int] = set()
         try:
             while True:
                 for job in islice(jobs, 2 * workers - len(running)):
@@ -43,7 +46,11 @@ def run_all(work: Callable[[J], R], jobs: Iterable[J], workers: int, timeout_s: 
                     except TimeoutError:
                         yield job, f"took longer than {timeout_s:g} s"
                     except ProcessExpired as error:
-                        yield job, f"ended its process (exit code {error.exitcode})"
+                        if id(job) not in repeated:  # the system may have killed it for want of memory
+                            repeated.add(id(job))
+                            running[pool.schedule(work, args=[job], timeout=timeout_s)] = job
+                        else:
+                            yield job, f"ended its process (exit code {error.exitcode})"
         finally:
             pool.stop()
 

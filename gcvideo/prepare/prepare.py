@@ -17,7 +17,7 @@ from typing import Any
 
 from gcvideo.data.decode import VideoDecodeError, VideoFile
 from gcvideo.data.decode.pyav_reader import decode_all
-from gcvideo.prepare.journal import Journal, PrepareError, csv_text, json_text, write_whole
+from gcvideo.prepare.journal import FOLDER, Journal, PrepareError, csv_text, json_text, write_whole
 from gcvideo.prepare.pool import progress_bar, run_all
 from gcvideo.prepare.sources import Job, Plan
 from gcvideo.prepare.transcode import Encoding, find_encoder, transcode
@@ -71,12 +71,15 @@ def prepare(
     """
     encoding = encoding or Encoding()
     out = Path(out)
-    if out.resolve() == Path(raw).resolve():
-        raise PrepareError(f"the output folder {out} is the raw folder")
+    places = out.resolve(), Path(raw).resolve()
+    if places[0].is_relative_to(places[1]) or places[1].is_relative_to(places[0]):
+        raise PrepareError(f"the output folder {out} and the raw folder {raw} must not lie in each other")
+    if merge and not (out / FOLDER).is_dir():
+        raise PrepareError(f"{out}: nothing was prepared here")
     settings = asdict(encoding) | {"encoder": find_encoder(encoding.encoder)}
     journal = Journal(out, settings, shard)
     try:
-        done = journal.done()
+        done = _in_place(out, journal.done())
         left = sum(job.target not in done for job in plan.jobs)
         if merge and left:
             raise PrepareError(f"{left} of {len(plan.jobs)} videos are not prepared yet: not all shards are done")
@@ -100,12 +103,23 @@ def prepare(
                 failures += "failed" in record
                 bar.set_postfix(failures=failures, refresh=False)
                 bar.update()
-        done = journal.done()
+        done = _in_place(out, journal.done())
         if any(job.target not in done for job in plan.jobs):
             return None
         return finish(plan, out, done)
     finally:
         journal.close()
+
+
+def _in_place(out: Path, done: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The records of which the video is there, and of failures."""
+    there = {
+        os.path.relpath(os.path.join(place, name), out)
+        for place, _, names in os.walk(out)
+        for name in names
+        if name.endswith(".mp4")
+    }
+    return {target: record for target, record in done.items() if "failed" in record or target in there}
 
 
 def prepare_one(job: Job, folders: Folders, encoding: Encoding) -> dict[str, Any]:
@@ -114,7 +128,10 @@ def prepare_one(job: Job, folders: Folders, encoding: Encoding) -> dict[str, Any
     making = folders.temporary / f"{os.getpid()}.mp4"
     try:
         if target.is_file():  # by a run that was killed before it noted so
-            return _facts(target, job.target, None)
+            try:
+                return _facts(target, job.target, None)
+            except VideoDecodeError:  # harmed since: made anew
+                target.unlink()
         target.parent.mkdir(parents=True, exist_ok=True)
         source = str(folders.raw / job.source)
         written = transcode(source, making, encoding, _trim(job, source))
@@ -124,9 +141,11 @@ def prepare_one(job: Job, folders: Folders, encoding: Encoding) -> dict[str, Any
         os.replace(making, target)
         return record
     except VideoDecodeError as error:
+        if not folders.raw.is_dir():
+            return {"target": job.target, "fatal": f"the raw folder {folders.raw} is gone"}
         return {"target": job.target, "failed": error.reason}
     except Exception as error:  # whatever a stranger's file can cause must not stop the others
-        if getattr(error, "errno", None) in _FATAL:
+        if getattr(error, "errno", None) in _FATAL or not folders.raw.is_dir():
             return {"target": job.target, "fatal": f"{type(error).__name__}: {error}"}
         return {"target": job.target, "failed": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
     finally:

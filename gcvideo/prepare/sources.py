@@ -113,15 +113,18 @@ def make_plan(raw: str | Path, annotations: Sequence[str | Path] = (), split_num
         rows, keyed = _list_rows(places[0], split_number), {_plain(file): file for file in reversed(files)}
         keyed |= {_plain(PurePosixPath(file).name): file for file in reversed(files)}
     else:
-        rows = [row for place in places for row in _csv_rows(place, plan)]
+        try:
+            rows = [row for place in places for row in _csv_rows(place, plan)]
+        except (csv.Error, UnicodeDecodeError, OSError) as error:
+            raise SourceError(f"the annotations {', '.join(map(str, places))} can't be read ({error})") from None
         keyed = _by_clip(files) | {file: file for file in files}
     _match(rows, keyed, plan)
     used = {job.source for job in plan.jobs}
     plan.unlisted = sum(file not in used for file in files)
     if not plan.jobs:
         raise SourceError(
-            f"{raw}: none of {len(rows)} official rows has a file here ({len(files)} video files found); the raw "
-            f"folder and the annotations do not fit"
+            f"{raw}: none of {len(rows)} official rows has a file here ({len(files)} video files found, links to "
+            f"folders not followed); the raw folder and the annotations do not fit"
         )
     return plan
 
@@ -137,7 +140,9 @@ def _find(raw: Path, plan: Plan) -> list[str]:
                 continue  # "._clip.mp4" is what macOS leaves in archives
             file = os.path.join(place, name)
             relative = os.path.relpath(file, raw)
-            if os.path.islink(file) and not os.path.realpath(file).startswith(real_raw + os.sep):
+            if not relative.isprintable():  # no UTF-8, or with signs that end lines: no row of a manifest could hold it
+                plan.rejected.append((ascii(relative), "a name with characters that can't be printed"))
+            elif os.path.islink(file) and not os.path.realpath(file).startswith(real_raw + os.sep):
                 plan.rejected.append((relative, "a link that leads out of the raw folder"))
             elif not os.path.isfile(file):
                 plan.rejected.append((relative, "not a regular file"))
@@ -152,6 +157,8 @@ def _match(rows: Sequence[_Row], keyed: dict[str, str], plan: Plan) -> None:
         source = next((keyed[key] for key in row.keys if key in keyed), None)
         if source is None:
             plan.missing.append((row.target, row.label, row.split))
+        elif taken.get(row.target) == source:
+            continue  # the row is there twice
         elif row.target in taken:
             plan.rejected.append((source, f"would be written to {row.target}, as {taken[row.target]}"))
         else:
@@ -186,7 +193,7 @@ def _csv_rows(path: Path, plan: Plan) -> Iterator[_Row]:
         for fields in reader:
             try:
                 row = read(fields, path)
-            except (TypeError, ValueError, AttributeError) as error:  # a column too few or too many, no number
+            except (TypeError, ValueError, AttributeError, OverflowError) as error:  # columns that lack, no numbers
                 raise SourceError(f"{path}: line {reader.line_num} can't be read ({error})") from None
             if row.label:
                 yield row
@@ -262,7 +269,8 @@ def _list_row(label: str, name: str, split: str, folder: Path) -> _Row:
 
 
 def _folder_rows(files: Sequence[str], plan: Plan) -> tuple[list[_Row], dict[str, str]]:
-    depth = 3 if any(len(PurePosixPath(file).parts) == 3 for file in files) else 2
+    depths = Counter(len(PurePosixPath(file).parts) for file in files)
+    depth = 3 if depths[3] > depths[2] else 2
     rows = []
     for file in files:
         parts = PurePosixPath(file).parts

@@ -18,7 +18,7 @@ import av
 from av.video.reformatter import VideoReformatter
 
 from gcvideo.data.decode import VideoFile
-from gcvideo.data.decode.pyav_reader import decode_all, upright
+from gcvideo.data.decode.pyav_reader import decode_all, turn_of, upright
 from gcvideo.data.decode.reader import VideoDecodeError, check_container
 
 _X264 = "keyint=32:min-keyint=32:scenecut=0:bframes=7:b-pyramid=none:b-adapt=0:open-gop=0:mbtree=0:threads=1"
@@ -103,7 +103,8 @@ def _by_pyav(file: VideoFile, target: Path, encoding: Encoding, trim: tuple[floa
     with av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         for pts, frame in _timed(file, rate, trim):
             if stream is None:
-                sideways = frame.rotation % 180 != 0
+                turn = turn_of(file.path, frame)
+                sideways = turn % 180 != 0
                 width, height = (frame.height, frame.width) if sideways else (frame.width, frame.height)
                 stream = container.add_stream("libx264", rate=rate)
                 stream.width, stream.height = encoding.size(width, height)
@@ -116,8 +117,8 @@ def _by_pyav(file: VideoFile, target: Path, encoding: Encoding, trim: tuple[floa
                 }
                 stream.codec_context.time_base = stream.time_base = _time_base(file, rate)
                 stream.codec_context.colorspace = frame.colorspace
-            if frame.rotation:
-                turned = upright(reformatter.reformat(frame, format="rgb24").to_ndarray(), frame.rotation)
+            if turn:
+                turned = upright(reformatter.reformat(frame, format="rgb24").to_ndarray(), turn)
                 frame = av.VideoFrame.from_ndarray(turned, format="rgb24")
             picture = reformatter.reformat(frame, stream.width, stream.height, "yuv420p", interpolation="BICUBIC")
             picture.pts, picture.time_base = pts, stream.codec_context.time_base

@@ -1,5 +1,6 @@
 """The frames are the frames: docs/decoders.md is what the decoders do, and no clip gives a wrong frame."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -73,17 +74,50 @@ def test_the_choice_says_why(tmp_path):
     for title, decoder, reason in (
         ("H.264, GOP 12", "decord", "decord reads it exactly"),
         ("H.264, cut by an edit list, GOP 30", "pyav", "decord ignores the edit list, which cuts frames off"),
-        ("AV1, WebM", "pyav", "decord can't be relied on for av1"),
+        ("AV1, MP4", "pyav", "decord can't be relied on for av1"),
     ):
         path, _ = clips[title].write(tmp_path)
         file = VideoFile(path)
         assert choose_decoder(file) == (decoder, reason)
         file.close()
-        assert open_video(path).decoder == decoder
-    # a verdict is taken as said: PyAV reads what decord would
+        assert open_video(path).decoder == "pyav"
+    # decord where the manifest has it so, or where it is asked for and not known to err
     path, _ = clips["H.264, GOP 12"].write(tmp_path)
+    assert open_video(path, verdict="decord").decoder == "decord"
     assert open_video(path, verdict="pyav").decoder == "pyav"
     assert open_video(path, "decord", verdict="pyav").decoder == "decord"
+    # damaged contents in memory can crash it
+    data = Path(path).read_bytes()
+    assert open_video(path, verdict="decord", data=data).decoder == "pyav"
+    with pytest.raises(VideoDecodeError, match="decord is not used on contents in memory"):
+        open_video(path, "decord", data=data)
+
+
+def test_key_pictures_that_are_none(tmp_path):
+    """An MP4 without its list of key pictures marks all as such: of H.264 and MPEG-4 the pictures themselves tell."""
+    for title in ("H.264, GOP 12", "MPEG-4, MP4"):
+        path, expected = next(clip for clip in CLIPS if clip.title == title).write(tmp_path)
+        Path(path).write_bytes(Path(path).read_bytes().replace(b"stss", b"free"))
+        assert outcome(path, expected, "pyav") == "right"
+        assert "decord errs where the key pictures that a file marks are none" in outcome(path, expected, "decord")
+
+
+def test_mirrored_and_unknown_videos_are_refused(tmp_path):
+    path, _ = next(clip for clip in CLIPS if clip.title == "H.264, turned by 180 degrees").write(tmp_path)
+    data = Path(path).read_bytes()
+    half_turn = struct.pack(">9i", -65536, 0, 0, 0, -65536, 0, 0, 0, 1 << 30)
+    place = data.index(half_turn[:4] + bytes(12) + half_turn[:4])
+    mirrored = data[: place + 16] + struct.pack(">i", 65536) + data[place + 20 :]
+    with pytest.raises(VideoDecodeError, match="is shown mirrored"):
+        open_video("a.mp4", data=mirrored).read(torch.tensor([0]))
+    with pytest.raises(VideoDecodeError, match="a codec that FFmpeg does not know"):
+        open_video("a.mp4", data=data.replace(b"avc1", b"xvc1"))
+
+
+def test_no_indices(tmp_path):
+    path, _ = CLIPS[0].write(tmp_path)
+    with pytest.raises(ValueError, match="no indices"):
+        open_video(path).read(torch.tensor([], dtype=torch.long))
 
 
 def test_large_files_are_read_twice_and_not_kept(tmp_path, monkeypatch):

@@ -169,29 +169,10 @@ def test_a_file_to_predict_is_taken_whatever_its_suffix(numbered_clip, tmp_path)
     assert [video.file for video in data.datasets["predict"].videos] == [str(named)]
 
 
-def test_the_decoder_is_chosen_once_for_each_video(tmp_path):
-    """What the manifest says is taken; else it is found out once, and all workers know."""
-    clips = {clip.title: clip for clip in CLIPS}
-    videos = []
-    for number, title in enumerate(("H.264, GOP 12", "H.264, cut by an edit list, GOP 30")):
-        (tmp_path / str(number)).mkdir()
-        path, _ = clips[title].write(tmp_path / str(number))
-        videos += [Video(path, 0, path), Video(path, 0, path, "pyav")]
-    dataset = EvalDataset(videos, ClipSettings(4, 2, size=32), 40, 1, 1, False)
-    loader = DataLoader(dataset, batch_size=None, num_workers=2)
-    assert len(list(loader)) == 4
-    assert dataset._verdicts.tolist() == [1, 0, 2, 0]
-    opened = []
-
-    def spy(path, decoder, data, verdict):
-        opened.append(verdict)
-        return open_video(path, decoder, data, verdict)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gcvideo.data.dataset.open_video", spy)
-        for index in range(4):
-            dataset[index]
-    assert opened == ["decord", "pyav", "pyav", "pyav"]
+def test_the_manifest_tells_the_decoder(tmp_path):
+    path, _ = next(clip for clip in CLIPS if clip.title == "H.264, GOP 12").write(tmp_path)
+    dataset = EvalDataset([Video(path, 0, path, name) for name in ("", "pyav", "decord")], CLIP, 64, 1, 1, False)
+    assert [dataset._open(index).decoder for index in range(3)] == ["pyav", "pyav", "decord"]
 
 
 def test_a_decoder_that_would_be_wrong_makes_a_broken_video(tmp_path):

@@ -187,7 +187,8 @@ def test_an_image_is_a_video_of_one_frame(tmp_path):
 
 def test_bad_images(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"not an image")
-    for name in ("a.jpg", "missing.png"):
+    os.mkfifo(tmp_path / "pipe.png")  # would wait for ever
+    for name in ("a.jpg", "missing.png", "pipe.png"):
         with pytest.raises(VideoDecodeError, match="not an image that can be read"):
             open_video(str(tmp_path / name)).read(torch.tensor([0]))
     write_png(torch.zeros(3, 4, 4, dtype=torch.uint8), str(tmp_path / "b.png"))

@@ -192,8 +192,9 @@ def test_paths_that_lead_out_of_the_root_are_refused(folder, tmp_path_factory, m
     (root / "sub" / "inner.mp4").symlink_to(root / "sub" / "0.mp4")
     (root / "sub" / "link.mp4").symlink_to(secret)
     (root / "linked").symlink_to(secret.parent)
-    bad = ["../a.mp4", "sub/../../a.mp4", str(secret), "sub/link.mp4", "linked/secret.mp4", "/etc/passwd", ".."]
-    good = ["sub/inner.mp4", "sub/../sub/./0.mp4", str(root / "sub" / "inner.mp4")]
+    bad = ["../a.mp4", "sub/../../b c.mp4", str(secret), "sub/link.mp4", "linked/secret.mp4", "/etc/passwd", ".."]
+    (root / "sub" / "other.mp4").touch()
+    good = ["sub/inner.mp4", "sub/../sub/./other.mp4", str(root / "sub" / "inner.mp4")]
     text = "path,label\n" + "".join(rows) + "".join(f"{path},x\n" for path in (*good, *bad))
     path = write(root, text)
     with pytest.raises(ManifestError) as caught:
@@ -203,6 +204,29 @@ def test_paths_that_lead_out_of_the_root_are_refused(folder, tmp_path_factory, m
         assert f"line {line}: " in str(caught.value), name
     assert str(caught.value).count("leads out of the root folder") == len(bad) - 1  # '..' is a folder
     assert read_manifest(write(root, "path,label\n../a.mp4,x\n"), outside_root=True)[0].file.endswith("../a.mp4")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    (
+        ("path,label\na.mp4,x\n./a.mp4,x\n", "line 3: 'a.mp4' is listed in line 2 already"),
+        ("path,label\na.mp4,x\nsub//d.mp4,x\nsub/./d.mp4,x\n", "line 4: 'sub/d.mp4' is listed in line 3 already"),
+        ("path,label\na.mp4," + "x" * 200_000, "not a CSV file that can be read"),
+    ),
+)
+def test_other_spellings_and_endless_fields(folder, text, message):
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(write(folder, text))
+
+
+def test_labels_that_only_look_like_numbers(folder):
+    path = write(folder, "path,label\na.mp4,99999999999\nb c.mp4,²\n")
+    assert read_class_names(path) == ["99999999999", "²"]
+
+
+def test_a_line_separator_in_a_path_ends_no_row(folder):
+    (folder / "a\u2028b.mp4").touch()
+    assert read_manifest(write(folder, "path,label\na\u2028b.mp4,x\n"))[0].name == "a\u2028b.mp4"
 
 
 def test_videos_are_columns_that_read_as_rows(folder):

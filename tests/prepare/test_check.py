@@ -117,7 +117,7 @@ def test_a_file_that_is_not_what_the_manifest_says(folder):
         row = next(csv.DictReader(stream))
     assert row == {
         "path": "run/id000000000_000001_000011.mp4", "label": "run", "split": "train", "num_frames": "20",
-        "fps": "15.0", "width": "64", "height": "64", "decoder": "decord",
+        "fps": "15.0", "width": "64", "height": "64", "decoder": "pyav",
     }  # fmt: skip
     write_video(folder / row["path"], make_video(3, 0)[:12])
     assert findings(folder) == [("differs", row["path"], "num_frames is 12, and 20 in the manifest")]
@@ -160,7 +160,8 @@ def test_facts_of_files_that_decord_reads_wrongly(tmp_path):
         ("H.264, GOP 12", "decord", "decord reads it exactly"),
     ):
         path, expected = next(clip for clip in CLIPS if clip.title == title).write(tmp_path)
-        facts = examine(path, False)
+        assert examine(path, False)["decoder"] == "pyav"
+        facts = examine(path, True)
         assert (facts["num_frames"], facts["decoder"], facts["reason"]) == (len(expected), decoder, reason)
 
 
@@ -168,6 +169,8 @@ def test_command(folder, tmp_path, capsys):
     assert main(["check", str(folder / "manifest.csv"), "--workers", "2"]) == 0
     out = folder / "manifest-check"
     assert {path.name for path in out.iterdir()} == {"videos.csv", "findings.csv", "check.json", "check.png"}
+    assert "12 pyav: not decoded as a whole" in capsys.readouterr().out
+    assert main(["check", str(folder / "manifest.csv"), "--workers", "2", "--full"]) == 0
     assert "12 decord: decord reads it exactly" in capsys.readouterr().out
     add(folder, "run/gone.mp4,run,train")
     assert main(["check", str(folder / "manifest.csv"), "--workers", "1", "--out", str(tmp_path / "o")]) == 1
@@ -178,6 +181,10 @@ def test_command(folder, tmp_path, capsys):
     with (tmp_path / "o" / "videos.csv").open(newline="") as stream:
         assert [row["broken"] for row in csv.DictReader(stream)].count("no such file") == 1
     assert main(["check", str(folder / "none.csv")]) == 2
+    assert main(["check", str(folder / "manifest.csv"), "--out", str(folder / "manifest.csv")]) == 2
+    (folder / "shards.csv").write_text("path,label,shard\na.mp4,x,a.tar\n")
+    assert main(["check", str(folder / "shards.csv")]) == 2
+    assert "lists shards" in capsys.readouterr().err
     assert main(["check", str(folder / "manifest.csv"), "--split", "x"]) == 2
     with pytest.raises(SystemExit):
         main(["check", str(folder / "manifest.csv"), "--update", "--split", "train"])

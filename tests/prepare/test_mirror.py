@@ -163,6 +163,14 @@ def test_hostile_archives_write_nothing(tmp_path, member):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("gcvideo.prepare.mirror.ALLOWANCE", 1000)
+    tar(tmp_path / "bomb.tar.gz", [("zeros.mp4", bytes(10_000_000))])
+    with pytest.raises(ArchiveError, match="unpacks to more than 100 times its size"):
+        unpack(tmp_path / "bomb.tar.gz", tmp_path / "out" / "x")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_addresses():
     rows = read_addresses()
     assert {row.dataset for row in rows} == {"k400", "k600", "k700", "k700_2020"}

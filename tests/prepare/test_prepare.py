@@ -124,8 +124,42 @@ def test_other_settings_and_a_second_process_are_refused(raw, whole, tmp_path):
     with pytest.raises(PrepareError, match="another process prepares shard 1/1"):
         prepare(make_plan(raw), raw, out, ENCODING, progress=False)
     journal.close()
-    with pytest.raises(PrepareError, match="is the raw folder"):
-        prepare(make_plan(raw), raw, raw, ENCODING, progress=False)
+    for place in (raw, raw / "train", raw.parent):
+        with pytest.raises(PrepareError, match="must not lie in each other"):
+            prepare(make_plan(raw), raw, place, ENCODING, progress=False)
+    with pytest.raises(PrepareError, match="nothing was prepared here"):
+        prepare(make_plan(raw), raw, tmp_path / "elsewhere", ENCODING, merge=True, progress=False)
+    assert not (tmp_path / "elsewhere").exists()
+    (out / ".prepare" / "settings.json").write_text("")
+    with pytest.raises(PrepareError, match=r"settings.json can't be read"):
+        prepare(make_plan(raw), raw, out, ENCODING, progress=False)
+
+
+def test_journals_of_machines_that_went_down(raw, whole, tmp_path):
+    """Lines that are no records are passed over, a success beats a failure, what is gone or harmed is made anew."""
+    out = tmp_path / "out"
+    shutil.copytree(whole[0], out)
+    notes = out / ".prepare"
+    target = "train/run/-v 3.mp4"
+    (notes / "2-of-2.jsonl").write_bytes(
+        b"\0\0\0\ngarbage\n{}\n[1]\n" + json.dumps({"target": target, "failed": "then"}).encode() + b"\n{\xff"
+    )
+    assert "failed" not in Journal(out, json.loads((notes / "settings.json").read_text()), (9, 9)).done()[target]
+    (out / target).unlink()
+    (out / "val" / "walk far" / "-v 8.mp4").write_bytes(b"harmed")
+    lines = (notes / "1-of-1.jsonl").read_text().splitlines(keepends=True)
+    (notes / "1-of-1.jsonl").write_text("".join(line for line in lines if "-v 8" not in line))
+    assert prepare(make_plan(raw), raw, out, ENCODING, progress=False) == whole[1]
+    assert files_of(out) == files_of(whole[0])
+
+
+def test_a_raw_folder_that_is_gone_stops_the_run(raw, tmp_path):
+    copy = tmp_path / "raw"
+    shutil.copytree(raw, copy)
+    plan = make_plan(copy)
+    shutil.rmtree(copy)
+    with pytest.raises(PrepareError, match="the raw folder .* is gone; the same command goes on"):
+        prepare(plan, copy, tmp_path / "out", ENCODING, progress=False)
 
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(raw, tmp_path, monkeypatch):

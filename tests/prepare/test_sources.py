@@ -153,12 +153,14 @@ def test_a_manifest_gives_the_splits(tmp_path):
         ("a,b\n1,2\n", "expected the columns youtube_id, .* got 'a,b'"),
         (f"{HEADER}\nx,short,1,2,val\n", "line 2 can't be read .*'short' is no YouTube id"),
         (f"{HEADER}\nx,../../../ab,1,2,val\n", "no YouTube id"),
+        (f"{HEADER}\nx,abcdefghijk,inf,2,val\n", "line 2 can't be read"),
+        (f"{HEADER}\n{'x' * 200_000},abcdefghijk,1,2,val\n", "can't be read .*field larger than"),
         (f"{HEADER}\nx,abcdefghijk,one,2,val\n", "line 2 can't be read .*could not convert"),
         (f"{HEADER}\n../up,abcdefghijk,1,2,val\n", "a label can't begin with a dot"),
         (f"{HEADER}\nx,abcdefghijk,1,2,..\n", "can't begin with a dot"),
         ("path,label\n../../a.mp4,x\n", "leads out of the raw folder"),
         ("path,label\n/etc/a.mp4,x\n", "leads out of the raw folder"),
-        (f"{HEADER}\nx,abcdefghijk,1,2,val\n", "none of 1 official rows has a file here \\(1 video files found\\)"),
+        (f"{HEADER}\nx,abcdefghijk,1,2,val\n", "none of 1 official rows has a file here \\(1 video files found"),
     ),
 )
 def test_annotations_that_do_not_fit(tmp_path, text, message):
@@ -182,6 +184,28 @@ def test_links_out_of_the_raw_folder_are_rejected(tmp_path):
     plan = make_plan(tmp_path / "raw")
     assert [job.source for job in plan.jobs] == ["c/good.mp4", "c/inner.mp4"]
     assert plan.rejected == [("c/bad.mp4", "a link that leads out of the raw folder")]
+
+
+def test_names_that_no_manifest_can_hold_are_rejected(tmp_path):
+    touch(tmp_path, "raw/c/good.mp4", "raw/c/caf\udce9.mp4", "raw/c/a\nb.mp4", "raw/c/a\u2028b.mp4")
+    plan = make_plan(tmp_path / "raw")
+    assert [job.source for job in plan.jobs] == ["c/good.mp4"]
+    assert len(plan.rejected) == 3
+    assert all(source.isascii() for source, _ in plan.rejected)
+
+
+def test_one_stray_file_does_not_overturn_a_folder_by_class(tmp_path):
+    touch(tmp_path, "a/1.mp4", "b/2.mp4", "b/deep/3.mp4")
+    plan = make_plan(tmp_path)
+    assert [(job.source, job.label) for job in plan.jobs] == [("a/1.mp4", "a"), ("b/2.mp4", "b")]
+    assert plan.rejected == [("b/deep/3.mp4", "not in class/")]
+
+
+def test_a_row_that_is_there_twice_counts_once(tmp_path):
+    touch(tmp_path / "raw", "abcdefghijk.mp4")
+    row = "x,abcdefghijk,1,2,val\n"
+    plan = make_plan(tmp_path / "raw", [write(tmp_path / "a.csv", f"{HEADER}\n{row}{row}")])
+    assert (len(plan.jobs), plan.rejected) == (1, [])
 
 
 def test_nothing_there(tmp_path):

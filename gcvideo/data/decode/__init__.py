@@ -5,7 +5,6 @@ or a `VideoDecodeError` with the path and the reason. No decoder is used on a fi
 docs/data.md has the table.
 """
 
-import logging
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -16,15 +15,13 @@ from gcvideo.data.decode.pyav_reader import PyavReader
 from gcvideo.data.decode.reader import Reader, VideoDecodeError, check_container
 from gcvideo.data.decode.torchcodec_reader import TorchcodecReader, torchcodec_fault
 
-log = logging.getLogger(__name__)
-
 __all__ = ["IMAGE_SUFFIXES", "DecoderName", "Reader", "VideoDecodeError", "VideoFile", "choose_decoder", "open_video"]
 
 DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
 
 
 def choose_decoder(file: VideoFile) -> tuple[Literal["decord", "pyav"], str]:
-    """What `auto` takes for a file, and why: decord where it is right, else PyAV."""
+    """What `auto` may take for an undamaged file, and why: decord where it is right, else PyAV."""
     fault = decord_fault(file)
     return ("decord", "decord reads it exactly") if fault is None else ("pyav", fault)
 
@@ -34,32 +31,31 @@ def open_video(path: str, decoder: DecoderName = "auto", data: bytes | None = No
 
     Args:
         path: the file.
-        decoder: a library, or "auto" (`choose_decoder`).
+        decoder: a library, or "auto": what `verdict` says, and PyAV without one.
         data: the file's contents, if they are in memory; `path` is then only its name.
-        verdict: "decord" or "pyav": what "auto" took for this file before; spares looking again.
+        verdict: "decord" if this file was decoded as a whole and decord reads it right; "pyav" or "" else.
 
     Raises:
         VideoDecodeError: missing, empty, not a video, without a video stream, damaged, or not to be read by this
             decoder.
         ValueError: unknown decoder.
     """
-    if decoder == "auto" and verdict:
-        decoder = "pyav" if verdict == "pyav" else "decord"
+    if decoder == "auto":  # decord can crash the process on damaged contents in memory
+        decoder = "decord" if verdict == "decord" and data is None else "pyav"
     if decoder not in get_args(DecoderName):
         raise ValueError(f"decoder must be one of {get_args(DecoderName)}, got {decoder!r}")
     if Path(path).suffix.lower() in IMAGE_SUFFIXES:
         return ImageReader(path, data)
     check_container(path, data)
+    if decoder == "decord" and data is not None:
+        raise VideoDecodeError(path, "decord is not used on contents in memory; set decoder: auto or pyav")
     if decoder == verdict == "decord":
-        return DecordReader(path, data)
+        return DecordReader(path)
     file = VideoFile(path, data)
-    if decoder == "auto":
-        decoder, reason = choose_decoder(file)
-        log.debug("%s: read by %s: %s", path, decoder, reason)
     if decoder == "pyav":
         return PyavReader(file)
     fault = decord_fault(file) if decoder == "decord" else torchcodec_fault(file)
     file.close()
     if fault is not None:
         raise VideoDecodeError(path, f"{fault}; set decoder: auto or pyav")
-    return DecordReader(path, data) if decoder == "decord" else TorchcodecReader(file, data)
+    return DecordReader(path) if decoder == "decord" else TorchcodecReader(file, data)

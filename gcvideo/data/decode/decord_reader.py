@@ -1,10 +1,13 @@
-"""decord 0.6, where it is right.
+"""decord 0.6, where it is right: on undamaged files of some sorts (`decord_fault`).
+
+Damage in the middle of a file it passes over: of pictures with a flipped bit that FFmpeg notices, PyAV's reader refuses
+all and decord next to none. So `auto` takes it only for files that were decoded as a whole before.
 
 It is run with one thread (more cost more) and `fault_tol=1` (else it repeats the last good frame in place of a damaged
 one), and is released at once after a read, because it goes on decoding in the background.
 """
 
-import io
+import os
 from typing import Any
 
 import torch
@@ -19,7 +22,7 @@ _BROKEN_WIDTHS = (16, 24, 48, 72)
 
 def decord_fault(file: VideoFile) -> str | None:
     """Why decord must not read this file (it would give other frames, or none), or None."""
-    if not file.container.startswith(("mov,", "matroska,")):
+    if not file.container.startswith("mov,"):  # in Matroska it does not turn frames
         return f"decord can't be relied on in this container ({file.container})"
     if file.codec not in _EXACT:
         return f"decord can't be relied on for {file.codec}"
@@ -27,8 +30,8 @@ def decord_fault(file: VideoFile) -> str | None:
         return "decord ignores the edit list, which cuts frames off"
     if not file.is_indexed:
         return "decord can't be relied on where packets have no times of their own"
-    if file.has_open_gop:
-        return "decord errs where pictures refer to some in front of their key picture (open GOP)"
+    if not file.keys_are_idr or file.has_open_gop:
+        return "decord errs where the key pictures that a file marks are none, or pictures refer beyond them (open GOP)"
     if file.pix_fmt not in ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray"):
         return f"decord can't be relied on for {file.pix_fmt}"
     if file.width in _BROKEN_WIDTHS:
@@ -41,19 +44,17 @@ class DecordReader:
 
     Args:
         path: the file.
-        data: its contents, if they are in memory.
     """
 
     decoder = "decord"
 
-    def __init__(self, path: str, data: bytes | None = None):
+    def __init__(self, path: str):
         # After torch and only where it is used: loaded before torch, decord can break CUDA initialisation.
         import decord
 
         self._path = path
         try:
-            source = path if data is None else io.BytesIO(data)
-            self._reader: Any = decord.VideoReader(source, num_threads=1, fault_tol=1)
+            self._reader: Any = decord.VideoReader(os.path.abspath(path), num_threads=1, fault_tol=1)
             self.num_frames = len(self._reader)
             self.fps = float(self._reader.get_avg_fps())
         except Exception as error:  # decord raises RuntimeError, DECORDError and others for the same cause

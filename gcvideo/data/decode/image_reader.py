@@ -1,13 +1,15 @@
 """Images, by torchvision."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
-from gcvideo.data.decode.reader import VideoDecodeError
+from gcvideo.data.decode.reader import MAX_PIXELS, VideoDecodeError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """Files that are read as a video of one frame."""
@@ -33,9 +35,19 @@ class ImageReader:
         if bool((indices != 0).any()):
             raise VideoDecodeError(self._path, f"frames {indices.tolist()} asked of an image, which has frame 0")
         try:
-            data = Path(self._path).read_bytes() if self._data is None else self._data
+            data = self._contents()
+            with Image.open(io.BytesIO(data)) as header:  # reads the size alone
+                if header.width * header.height > MAX_PIXELS:
+                    raise ValueError(f"{header.width} x {header.height} pixels")
             coded = torch.from_numpy(np.frombuffer(data, np.uint8).copy())
             image = decode_image(coded, mode=ImageReadMode.RGB, apply_exif_orientation=True)  # [3, H, W]
         except Exception as error:  # OSError, RuntimeError and others
             raise VideoDecodeError(self._path, f"not an image that can be read ({error})") from None
         return image.permute(1, 2, 0).expand(len(indices), -1, -1, -1)
+
+    def _contents(self) -> bytes:
+        if self._data is not None:
+            return self._data
+        if not Path(self._path).is_file():  # reading a FIFO would wait for ever
+            raise OSError("no such file" if not Path(self._path).exists() else "not a regular file")
+        return Path(self._path).read_bytes()

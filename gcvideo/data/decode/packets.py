@@ -8,6 +8,7 @@ Letters: P packets, in decode order.
 """
 
 import io
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.codec.context import Flags
 from av.stream import Discard
 
 from gcvideo.data.decode.reader import MAX_PIXELS, VideoDecodeError
@@ -25,6 +27,10 @@ KEPT_BYTES = 2**26
 _NO_TIME = -(2**63)
 _INDEXED = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "prores")
 """Codecs of which every packet in MP4 or Matroska is one picture. (VP8 has packets that are never shown.)"""
+
+
+_REORDERED = ("h264", "hevc", "mpeg4")
+"""Those of which pictures are decoded in another order than shown; elsewhere times out of order are a mistake."""
 
 
 class VideoFile:
@@ -41,7 +47,7 @@ class VideoFile:
         pts: int64 [P], in units of the stream's time base.
         is_key: bool [P]; decoding can start here. Of H.264 only IDR pictures: the others that files mark as key
             packets (open GOP, intra refresh) give right pictures only after some more, or none.
-        keys_are_idr: False if an H.264 file marks such other pictures.
+        keys_are_idr: False if the file marks such other pictures, or more than there are.
         is_shown: bool [P]; False for what the edit list cuts off.
 
     Raises:
@@ -58,6 +64,7 @@ class VideoFile:
         self.pix_fmt, self.width, self.height = str(coded.pix_fmt), int(coded.width), int(coded.height)
         self.time_base, self.fps = stream.time_base, float(stream.average_rate or stream.guessed_rate or 0)
         extradata = coded.extradata
+        index_keys = sum(entry.is_keyframe for entry in stream.index_entries)  # FFmpeg may know better than the file
         del stream, coded  # freed by FFmpeg when the file is opened again
         if not 0 < self.width * self.height <= MAX_PIXELS:
             raise VideoDecodeError(path, f"frames of {self.width} x {self.height} pixels; wanted 1 to {MAX_PIXELS}")
@@ -71,19 +78,22 @@ class VideoFile:
         if not pts:
             raise VideoDecodeError(path, "no frames")
         self.pts, self.is_key, self.is_shown = np.array(pts), np.array(is_key), np.array(is_shown)
-        self.keys_are_idr = True
-        if self.codec == "h264":
-            self._find_idr(extradata)
+        self.keys_are_idr = index_keys <= int(self.is_key.sum())
+        if self.codec in ("h264", "mpeg4"):
+            self._find_starts(extradata)
 
     def _open(self) -> Any:
         """Open the file (again) and return its video stream, the decoder set to one thread."""
         self.close()
         try:
-            source = self.path if self._data is None else io.BytesIO(self._data)
+            # an absolute path: "concat:a" or "http:a" would be a protocol of FFmpeg's
+            source = os.path.abspath(self.path) if self._data is None else io.BytesIO(self._data)
             self._container = av.open(source, metadata_errors="ignore")
             stream = self._container.streams.best("video")
             if stream is None:
                 raise VideoDecodeError(self.path, "no video stream in the file")
+            if stream.codec_context is None:
+                raise VideoDecodeError(self.path, "a codec that FFmpeg does not know")
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoDecodeError(self.path, f"can't be opened: truncated, or not a video ({error})") from None
         for other in self._container.streams:
@@ -92,6 +102,7 @@ class VideoFile:
         stream.codec_context.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"err_detect": "explode"}
+        stream.codec_context.flags |= Flags.unaligned  # crop exactly as the file tells
         self.decoder = stream.codec_context
         self._stream = stream
         return stream
@@ -136,6 +147,7 @@ class VideoFile:
             and bool(self.is_key[0])
             and int(self.pts.min()) == int(self.pts[0])  # else there are pictures in front of the first key packet
             and bool((times[1:] > times[:-1]).all())
+            and (self.codec in _REORDERED or bool((self.pts[1:] > self.pts[:-1]).all()))
         )
 
     def start(self, place: int) -> int:
@@ -157,15 +169,21 @@ class VideoFile:
     def _keys(self) -> np.ndarray:
         return np.flatnonzero(self.is_key)
 
-    def _find_idr(self, extradata: bytes | None) -> None:
+    def _find_starts(self, extradata: bytes | None) -> None:
         for place, packet in enumerate(self.packets()):
-            if self.is_key[place] and not _has_idr(packet, extradata):
+            if self.is_key[place] and not _starts(self.codec, bytes(packet), extradata):
                 self.is_key[place] = self.keys_are_idr = False
 
 
-def _has_idr(packet: Any, extradata: bytes | None) -> bool:
-    """Whether an H.264 packet has an IDR slice (ITU-T H.264, 7.4.1: nal_unit_type 5)."""
-    data = bytes(packet)
+def _starts(codec: str, data: bytes, extradata: bytes | None) -> bool:
+    """Whether decoding can start at a packet, whatever the file says.
+
+    MPEG-4: its picture is an I-VOP (ISO 14496-2, 6.2.5: vop_coding_type 0). H.264: it has an IDR slice (ITU-T H.264,
+    7.4.1: nal_unit_type 5).
+    """
+    if codec == "mpeg4":
+        place = data.find(b"\0\0\1\xb6")
+        return 0 <= place < len(data) - 4 and data[place + 4] >> 6 == 0
     if not extradata or extradata[0] != 1:  # Annex B: units behind start codes
         return any(unit[:1] and unit[0] & 31 == 5 for unit in data.split(b"\0\0\1"))
     width = (extradata[4] & 3) + 1  # ISO 14496-15: units behind their length

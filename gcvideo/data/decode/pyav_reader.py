@@ -8,6 +8,7 @@ Where packets do not tell the frames (AVI, VP8, packets without times; `VideoFil
 decoding from the start, which is exact and slow.
 """
 
+import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -62,13 +63,17 @@ class PyavReader:
         """The frames `wanted` [n], ascending, out of (index, frame) pairs: [n, H, W, 3]."""
         place_of = {index: place for place, index in enumerate(wanted.tolist())}
         canvas: Tensor | None = None
+        turns: set[int] = set()
         reformatter = VideoReformatter()
         for index, frame in frames:
             if index not in place_of:
                 continue
-            image = upright(reformatter.reformat(frame, format="rgb24").to_ndarray(), frame.rotation)
+            turns.add(turn_of(self._file.path, frame))
+            image = upright(reformatter.reformat(frame, format="rgb24").to_ndarray(), min(turns))
             if canvas is None:
                 canvas = torch.empty((len(wanted), *image.shape), dtype=torch.uint8)
+            if len(turns) > 1:
+                raise VideoDecodeError(self._file.path, f"frames change orientation: turned by {sorted(turns)} degrees")
             if image.shape != canvas.shape[1:]:
                 sizes = f"from {tuple(canvas.shape[1:3])} to {image.shape[:2]}"
                 raise VideoDecodeError(self._file.path, f"frames change size {sizes}")
@@ -127,6 +132,20 @@ def _decode(file: VideoFile, packet: Any) -> list[Any]:
     if any(frame.is_corrupt for frame in frames):
         raise VideoDecodeError(file.path, f"damaged video (a corrupt frame; {file.codec})")
     return frames
+
+
+def turn_of(path: str, frame: Any) -> int:
+    """Angle of the file's display matrix for a frame, in degrees counterclockwise.
+
+    Raises:
+        VideoDecodeError: the matrix mirrors.
+    """
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = struct.unpack_from("<5i", bytes(data))
+            if a * d - b * c < 0:
+                raise VideoDecodeError(path, "is shown mirrored (by its display matrix), which is not supported")
+    return int(frame.rotation)
 
 
 def upright(image: np.ndarray, rotation: int) -> np.ndarray:

@@ -60,10 +60,13 @@ def check_container(path: str, data: bytes | None) -> None:
     """
     if data is None:
         file = Path(path)
-        if not file.is_file():
-            raise VideoDecodeError(path, "not a regular file" if file.exists() else "no such file")
-        with file.open("rb") as stream:
-            head = stream.read(12)
+        try:
+            if not file.is_file():
+                raise VideoDecodeError(path, "not a regular file" if file.exists() else "no such file")
+            with file.open("rb") as stream:
+                head = stream.read(12)
+        except OSError as error:  # no permission, or a name that is too long
+            raise VideoDecodeError(path, error.strerror or str(error)) from None
     else:
         head = data[:12]
     if not head:
@@ -77,6 +80,8 @@ def check_container(path: str, data: bytes | None) -> None:
 
 def check_indices(path: str, indices: Tensor, num_frames: int) -> None:
     """Refuse indices outside of a video of `num_frames` frames."""
+    if not len(indices):
+        raise ValueError(f"no indices of {path} are asked for")
     first, last = int(indices.min()), int(indices.max())
     if not 0 <= first <= last < num_frames:
         raise VideoDecodeError(path, f"frames {first}..{last} asked of a video of {num_frames}")
