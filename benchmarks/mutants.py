@@ -94,7 +94,7 @@ PACKETS = {
         "if True",
     ),
     "decoding begins at any packet marked as key": (
-        "if self.is_key[place] and not _has_idr(packet, extradata):",
+        "if self.is_key[place] and not _starts(self.codec, bytes(packet), extradata):",
         "if False:",
     ),
     "edit list ignored": ("is_shown.append(not packet.is_discard)", "is_shown.append(True)"),
@@ -107,7 +107,7 @@ PYAV = {
 }
 DECORD = {
     "decord used on edit lists": ("if not file.is_shown.all():", "if False:"),
-    "decord used on open groups": ("if file.has_open_gop:", "if False:"),
+    "decord used on open groups": ("if not file.keys_are_idr or file.has_open_gop:", "if False:"),
 }
 STREAMS = {
     "workers not turned after a resume": ("(worker + skip) % workers", "worker"),

@@ -73,17 +73,16 @@ def _file_rows(manifest: Path) -> Rows:
         text = manifest.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ManifestError(f"{manifest}: not a text file in UTF-8 ({error.reason})") from error
-    lines = text.replace("\r\n", "\n").split("\n")  # not splitlines: a path may hold other signs that end lines
-    if not any(line.strip() for line in lines):
+    if not text or text.isspace():
         raise ManifestError(f"{manifest}: the manifest is empty")
-    header = next(csv.reader(lines[:1]))
+    header = next(csv.reader([text.partition("\n")[0].rstrip("\r")]))
     if header == ["path"] or (len(header) > 1 and not {"path", "label"} <= set(header)):
         raise ManifestError(
             f"{manifest}: wrong header: got {','.join(header)!r}, wanted at least the columns 'path' and 'label' "
             f"(or no header and lines of 'path label')"
         )
     try:
-        rows = _csv_rows(manifest, text, header) if len(header) > 1 else _list_rows(manifest, lines)
+        rows = _csv_rows(manifest, text, header) if len(header) > 1 else _list_rows(manifest, text)
     except csv.Error as error:
         raise ManifestError(f"{manifest}: not a CSV file that can be read ({error})") from None
     if not rows.paths:
@@ -138,8 +137,9 @@ def _csv_rows(manifest: Path, text: str, header: Sequence[str]) -> Rows:
     return Rows(numbers, path or (), label or (), split, decoder, shard)
 
 
-def _list_rows(manifest: Path, lines: Sequence[str]) -> Rows:
+def _list_rows(manifest: Path, text: str) -> Rows:
     rows, errors = [], []
+    lines = text.split("\n")  # not splitlines: a path may hold other signs that end lines
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

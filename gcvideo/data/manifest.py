@@ -133,8 +133,8 @@ def _read(
         rows = rows.of_split(split)
         if not rows.paths:
             raise ManifestError(f"{manifest}: no rows of split {split!r}; splits there: {', '.join(present)}")
-    plain = [os.path.normpath(path) if "./" in path or "//" in path else path for path in rows.paths]
-    rows = replace(rows, paths=plain)  # else './a.mp4' and 'a.mp4' would be two videos
+    if any("./" in path or "//" in path for path in rows.paths):  # './a.mp4' and 'a.mp4' are one video
+        rows = replace(rows, paths=[os.path.normpath(path) for path in rows.paths])
     folder = Path(root) if root is not None else manifest if manifest.is_dir() else manifest.parent
     index_of = {str(index): index for index in range(len(names))} | {name: index for index, name in enumerate(names)}
     labels = [index_of.get(label, -1) for label in rows.labels]
