@@ -133,7 +133,8 @@ def _read(
         rows = rows.of_split(split)
         if not rows.paths:
             raise ManifestError(f"{manifest}: no rows of split {split!r}; splits there: {', '.join(present)}")
-    if any("./" in path or "//" in path for path in rows.paths):  # './a.mp4' and 'a.mp4' are one video
+    spellings = "\n".join(rows.paths)
+    if "./" in spellings or "//" in spellings:  # './a.mp4' and 'a.mp4' are one video
         rows = replace(rows, paths=[os.path.normpath(path) for path in rows.paths])
     folder = Path(root) if root is not None else manifest if manifest.is_dir() else manifest.parent
     index_of = {str(index): index for index in range(len(names))} | {name: index for index, name in enumerate(names)}
@@ -194,10 +195,15 @@ def _misplaced(root: str, paths: Sequence[str], outside_root: bool) -> Iterator[
     """
     indices_in: dict[str, list[int]] = {}
     names_in: dict[str, list[str]] = {}
+    last = None
     for index, path in enumerate(paths):
         parent, slash, name = path.rpartition("/")
-        indices_in.setdefault(parent or slash, []).append(index)
-        names_in.setdefault(parent or slash, []).append(name)
+        if parent != last:  # mostly, rows of a folder follow each other
+            last = parent
+            indices = indices_in.setdefault(parent or slash, [])
+            names = names_in.setdefault(parent or slash, [])
+        indices.append(index)
+        names.append(name)
     real_root = os.path.realpath(root)
 
     def escapes(place: str) -> bool:
