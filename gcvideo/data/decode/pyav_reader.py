@@ -63,17 +63,16 @@ class PyavReader:
         """The frames `wanted` [n], ascending, out of (index, frame) pairs: [n, H, W, 3]."""
         place_of = {index: place for place, index in enumerate(wanted.tolist())}
         canvas: Tensor | None = None
-        turns: set[int] = set()
+        turn: int | None = None
         reformatter = VideoReformatter()
         for index, frame in frames:
             if index not in place_of:
                 continue
-            turns.add(turn_of(self._file.path, frame))
-            image = upright(reformatter.reformat(frame, format="rgb24").to_ndarray(), min(turns))
+            if turn is None:  # of the first alone: PyAV's side data tie a frame into a circle that lives on for a while
+                turn = turn_of(self._file.path, frame)
+            image = upright(reformatter.reformat(frame, format="rgb24").to_ndarray(), turn)
             if canvas is None:
                 canvas = torch.empty((len(wanted), *image.shape), dtype=torch.uint8)
-            if len(turns) > 1:
-                raise VideoDecodeError(self._file.path, f"frames change orientation: turned by {sorted(turns)} degrees")
             if image.shape != canvas.shape[1:]:
                 sizes = f"from {tuple(canvas.shape[1:3])} to {image.shape[:2]}"
                 raise VideoDecodeError(self._file.path, f"frames change size {sizes}")
