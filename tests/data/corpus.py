@@ -223,7 +223,7 @@ def table() -> str:
         "Clips whose frames carry their number, written in each encoding and read back frame by frame by lists of",
         "indices. *right*: every list gave exactly its frames. Anything else is the error that the reader raises; a",
         "wrong frame is never given (`tests/data/test_corpus.py`). *auto* is the default: PyAV here. Files in other",
-        "containers (MPEG-TS, MPEG-PS, WMV, FLV, GIF) are refused by their first bytes; so they are by `gcvideo prepare`.",
+        "containers (MPEG-TS, MPEG-PS, WMV, FLV, GIF) are refused by their first bytes, by `gcvideo prepare` too.",
         "Made by `python -m tests.data.corpus > docs/decoders.md`.",
         "",
         "| file | " + " | ".join(DECODERS) + " |",

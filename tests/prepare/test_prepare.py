@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from gcvideo.cli import main
@@ -215,9 +216,16 @@ def test_command(raw, whole, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_moments(raw, whole, tmp_path):
-    options = ["--short_side", "48", "--preset", "veryfast"]
-    killed_at_20_moments(raw, tmp_path / "out", files_of(whole[0]), options, 0.15)
+def test_killed_at_twenty_moments(tmp_path):
+    """Of videos that are noise and take their time."""
+    noise = np.random.default_rng(0)
+    (tmp_path / "raw" / "a").mkdir(parents=True)
+    for number in range(40):
+        write_video(tmp_path / "raw" / "a" / f"{number}.mp4", noise.integers(0, 255, (40, 96, 128, 3), np.uint8))
+    options = ["--short_side", "96", "--preset", "slow"]
+    done = subprocess.run(command(tmp_path / "raw", tmp_path / "whole", options), capture_output=True)
+    assert done.returncode == 0, done.stderr
+    killed_at_20_moments(tmp_path / "raw", tmp_path / "out", files_of(tmp_path / "whole"), options, 0.15)
 
 
 @pytest.mark.slow
