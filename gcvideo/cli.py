@@ -1,11 +1,11 @@
 """The command line `gcvideo`. Only what a verb needs is imported, so that help answers at once."""
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from gcvideo import __version__
+from gcvideo.arguments import verb_parser
 
 _HELP = """\
 usage: gcvideo VERB [options]
@@ -50,11 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _synth(args: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="gcvideo synth",
-        description="Write H.264 videos of two objects whose relation is the class, and a manifest.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
+    parser = verb_parser(
+        "synth",
+        "Write H.264 videos of two objects whose relation is the class, and a manifest.",
     )
     parser.add_argument("out", help="folder to write into")
     parser.add_argument("--train", type=int, default=1500, help="number of training videos")
@@ -79,14 +77,13 @@ def _synth(args: Sequence[str]) -> int:
 
 
 def _sweep(args: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="gcvideo sweep",
-        description="Fit and test variants of one configuration over several seeds, and compare them in one table. A "
+    parser = verb_parser(
+        "sweep",
+        "Fit and test variants of one configuration over several seeds, and compare them in one table. A "
         "stopped sweep goes on where it was. Writes runs.csv, table.csv, table.md and plot.png.",
-        allow_abbrev=False,
     )
     parser.add_argument("file", help="sweep file; see docs/training.md")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, for small models on CPUs (default: 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, for small models on CPUs")
     given = parser.parse_args(args)
     if given.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {given.jobs}")
@@ -111,12 +108,10 @@ def _sweep(args: Sequence[str]) -> int:
 
 
 def _table(args: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="gcvideo table",
-        description="Count parameters and multiply-accumulates of networks with and without blocks, beside the "
+    parser = verb_parser(
+        "table",
+        "Count parameters and multiply-accumulates of networks with and without blocks, beside the "
         "figures that GCNet publishes for the slow-only ResNet-50.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--model", default="slowonly_r50", help="name of the network")
     parser.add_argument("--contexts", nargs="+", help="rows; the paper's five if not given", default=None)
@@ -142,11 +137,9 @@ def _table(args: Sequence[str]) -> int:
 
 
 def _export(args: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="gcvideo export",
-        description="Write the weights of a checkpoint under the names of another project.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
+    parser = verb_parser(
+        "export",
+        "Write the weights of a checkpoint under the names of another project.",
     )
     parser.add_argument("checkpoint", help="checkpoint of a run, such as runs/demo/checkpoints/best.ckpt")
     parser.add_argument("out", help="file to write")

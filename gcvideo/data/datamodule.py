@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from gcvideo.data.dataset import ClipSettings, EvalDataset, TrainDataset, collate
 from gcvideo.data.decode import DecoderName
 from gcvideo.data.listing import SUFFIXES, ManifestError
-from gcvideo.data.manifest import Video, Videos, read_class_names, read_manifest
+from gcvideo.data.manifest import Video, read_class_names, read_manifest
 from gcvideo.data.samplers import EvalSampler, TrainSampler
 from gcvideo.data.sampling import ShortVideo, Spacing
 from gcvideo.data.streams import EvalStream, Share, TrainStream
@@ -184,10 +184,10 @@ class VideoDataModule(pl.LightningDataModule):
             batches = min(batches, limit) if isinstance(limit, int) else max(int(batches * limit), 1)
             seen = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
         epoch, batch = divmod(seen, batches)
-        if isinstance(dataset.videos, Videos) and dataset.videos.shards:
+        if dataset.packed is not None:
             assert isinstance(dataset, TrainDataset)
             share = Share(rank, world_size, self.batch_size, batches, epoch, batch)
-            return self._stream_loader("fit", TrainStream(dataset, dataset.videos, share))
+            return self._stream_loader("fit", TrainStream(dataset, dataset.packed, share))
         sampler = TrainSampler(len(dataset), self.seed, rank, world_size, epoch, batch * self.batch_size)
         return self._loader("fit", sampler, self.batch_size, drop_last=True)
 
@@ -205,10 +205,10 @@ class VideoDataModule(pl.LightningDataModule):
 
     def _eval_loader(self, stage: str, batch_size: int) -> DataLoader[Any]:
         dataset = self.datasets[stage]
-        if isinstance(dataset.videos, Videos) and dataset.videos.shards:
+        if dataset.packed is not None:
             assert isinstance(dataset, EvalDataset)
             share = Share(*self._rank(), batch_size)
-            return self._stream_loader(stage, EvalStream(dataset, dataset.videos, share, max(self._workers(stage), 1)))
+            return self._stream_loader(stage, EvalStream(dataset, dataset.packed, share, max(self._workers(stage), 1)))
         return self._loader(stage, EvalSampler(len(self.datasets[stage]), *self._rank()), batch_size)
 
     def _workers(self, stage: str) -> int:

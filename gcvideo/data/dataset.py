@@ -58,10 +58,15 @@ class _VideoDataset(Dataset[Item | None]):
     def __len__(self) -> int:
         return len(self.videos)
 
+    @property
+    def packed(self) -> Videos | None:
+        """Its videos, if they lie in shards."""
+        return self.videos if isinstance(self.videos, Videos) and self.videos.shards else None
+
     def _open(self, index: int, data: bytes | None = None) -> Reader:
         video = self.videos[index]
-        if data is None and isinstance(self.videos, Videos) and self.videos.shards:
-            data = read_video(self.videos.root, self.videos.shards, index)
+        if data is None and self.packed is not None:
+            data = read_video(self.packed.root, self.packed.shards, index)
         reader = open_video(video.file, self.clip.decoder, data, video.decoder)
         if self.clip.target_fps is not None and not 0 < reader.fps < math.inf:
             raise VideoDecodeError(video.file, f"tells no frame rate (got {reader.fps}), which target_fps needs")
@@ -197,14 +202,7 @@ class EvalDataset(_VideoDataset):
         reader = self._open(index, data)
         c = self.clip
         indices = uniform_clips(
-            reader.num_frames,
-            c.clip_frames,
-            c.stride,
-            self.temporal_views,
-            reader.fps,
-            c.target_fps,
-            c.short,
-            c.spacing,
+            reader.num_frames, c.clip_frames, c.stride, self.temporal_views, *c.rates(reader)
         )  # [temporal_views, T]
         needed, inverse = torch.unique(indices, return_inverse=True)
         frames = reader.read(needed).permute(0, 3, 1, 2)  # [n, 3, H, W]

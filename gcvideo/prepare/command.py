@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gcvideo.arguments import verb_parser
+
 
 def prepare_command(args: Sequence[str]) -> int:
     """`gcvideo prepare`; the exit status: 0 done, 1 some videos failed (told with the last shard), 2 it stopped."""
-    parser = argparse.ArgumentParser(
-        prog="gcvideo prepare",
-        description="Make raw videos ready for training: matched to the official annotations, trimmed, scaled, encoded "
+    parser = verb_parser(
+        "prepare",
+        "Make raw videos ready for training: matched to the official annotations, trimmed, scaled, encoded "
         "so that clips decode fast, verified. A stopped run goes on with the same command. See docs/data.md.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("raw", help="folder of raw videos; searched as a whole")
@@ -53,37 +53,28 @@ def prepare_command(args: Sequence[str]) -> int:
         summary = prepare(
             plan, given.raw, given.out, encoding, given.workers, given.timeout_s, shard, given.retry, given.merge
         )
+        if summary is None:
+            print(f"shard {given.shard} is done; when all are, run the same command with --merge")
+            return 0
+        _tell(summary, given.out)
+        if given.shards is not None:
+            print(f"shards: {pack(Path(given.out), given.shards)}")
     except (SourceError, PrepareError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return 130
-    if summary is None:
-        print(f"shard {given.shard} is done; when all are, run the same command with --merge")
-        return 0
-    _tell(summary, given.out)
-    if given.shards is not None:
-        try:
-            print(f"shards: {pack(Path(given.out), given.shards)}")
-        except (PrepareError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            print("stopped; the same command goes on", file=sys.stderr)
-            return 130
     return 1 if summary["failed"] else 0
 
 
 def check_command(args: Sequence[str]) -> int:
     """`gcvideo check`; the exit status: 0 nothing that forbids use, 1 errors were found, 2 can't begin."""
-    parser = argparse.ArgumentParser(
-        prog="gcvideo check",
-        description="Find what is wrong with a data set: broken, short and changed files, the same content twice, one "
+    parser = verb_parser(
+        "check",
+        "Find what is wrong with a data set: broken, short and changed files, the same content twice, one "
         "source in several splits, labels that the path contradicts, classes out of balance; and which decoder reads "
         "each file right.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("manifest", help="CSV file, list or folder, as for training")
@@ -128,12 +119,10 @@ def check_command(args: Sequence[str]) -> int:
 
 def download_command(args: Sequence[str]) -> int:
     """`gcvideo download`; the exit status: 0 all is there, 1 something failed, 2 can't begin."""
-    parser = argparse.ArgumentParser(
-        prog="gcvideo download",
-        description="Download Kinetics from its public mirror (CVDF's) and unpack it. A stopped download goes on with "
+    parser = verb_parser(
+        "download",
+        "Download Kinetics from its public mirror (CVDF's) and unpack it. A stopped download goes on with "
         "the same command. Please observe the terms of the data sets.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("dataset", help="k400, k600, k700 (annotations alone) or k700_2020")

@@ -12,7 +12,6 @@ from gcvideo.prepare.journal import PrepareError, csv_text, write_whole
 from gcvideo.prepare.pool import progress_bar
 
 FOLDER = "shards"
-_HEADER = {"mtime": 0, "mode": 0o644, "user": "", "group": ""}  # of each member: equal sets give equal bytes
 
 
 def pack(out: Path, megabytes: float, progress: bool = True) -> Path:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gcvideo.data.decode.packets import VideoFile
-from gcvideo.data.decode.reader import VideoDecodeError, check_indices
+from gcvideo.data.decode.reader import VideoDecodeError, read_each_once
 
 _EXACT = ("h264", "vp9", "mpeg4", "mjpeg")
 _BROKEN_WIDTHS = (16, 24, 48, 72)
@@ -64,17 +64,18 @@ class DecordReader:
 
     def read(self, indices: Tensor) -> Tensor:
         """See `Reader.read`."""
-        check_indices(self._path, indices, self.num_frames)
-        unique, inverse = torch.unique(indices, return_inverse=True)
+        return read_each_once(self._path, indices, self.num_frames, self._read)
+
+    def _read(self, wanted: Tensor) -> Tensor:
         try:
-            batch = self._reader.get_batch(unique.tolist())  # [n, H, W, 3]
+            batch = self._reader.get_batch(wanted.tolist())  # [n, H, W, 3]
             # a tensor where other code of the process has set decord's bridge, as pytorchvideo does
             frames = batch if isinstance(batch, Tensor) else torch.from_numpy(batch.asnumpy())
         except Exception as error:
             raise VideoDecodeError(self._path, _reason(error)) from None
         finally:
             del self._reader
-        return frames if torch.equal(unique, indices) else frames[inverse]
+        return frames
 
 
 def _reason(error: Exception) -> str:

@@ -19,7 +19,7 @@ from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from gcvideo.data.decode.packets import VideoFile
-from gcvideo.data.decode.reader import VideoDecodeError, check_indices
+from gcvideo.data.decode.reader import VideoDecodeError, read_each_once
 
 _DEFAULT, _NONREF = "DEFAULT", "NONREF"
 
@@ -42,10 +42,7 @@ class PyavReader:
 
     def read(self, indices: Tensor) -> Tensor:
         """See `Reader.read`."""
-        check_indices(self._file.path, indices, self.num_frames)
-        wanted, inverse = torch.unique(indices, return_inverse=True)
-        frames = self._read(wanted)
-        return frames if torch.equal(wanted, indices) else frames[inverse]
+        return read_each_once(self._file.path, indices, self.num_frames, self._read)
 
     def _read(self, wanted: Tensor) -> Tensor:
         try:

@@ -1,8 +1,10 @@
 """What every decoder keeps to: the Protocol, the one error, and which files are looked at all."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 MAX_PIXELS = 2**26
@@ -78,10 +80,16 @@ def check_container(path: str, data: bytes | None) -> None:
         raise VideoDecodeError(path, "not an MP4, MOV, Matroska, WebM or AVI file, judged by its first bytes")
 
 
-def check_indices(path: str, indices: Tensor, num_frames: int) -> None:
-    """Refuse indices outside of a video of `num_frames` frames."""
+def read_each_once(path: str, indices: Tensor, num_frames: int, read: Callable[[Tensor], Tensor]) -> Tensor:
+    """Frames at `indices` [N] by a function that gives each frame once, for ascending indices; see `Reader.read`.
+
+    Refuses indices outside of a video of `num_frames` frames.
+    """
     if not len(indices):
         raise ValueError(f"no indices of {path} are asked for")
     first, last = int(indices.min()), int(indices.max())
     if not 0 <= first <= last < num_frames:
         raise VideoDecodeError(path, f"frames {first}..{last} asked of a video of {num_frames}")
+    wanted, inverse = torch.unique(indices, return_inverse=True)
+    frames = read(wanted)
+    return frames if torch.equal(wanted, indices) else frames[inverse]

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gcvideo.data.decode.packets import VideoFile
-from gcvideo.data.decode.reader import VideoDecodeError, check_indices
+from gcvideo.data.decode.reader import VideoDecodeError, read_each_once
 
 
 def torchcodec_fault(file: VideoFile) -> str | None:
@@ -54,12 +53,13 @@ class TorchcodecReader:
 
     def read(self, indices: Tensor) -> Tensor:
         """See `Reader.read`."""
-        check_indices(self._path, indices, self.num_frames)
-        unique, inverse = torch.unique(indices, return_inverse=True)
+        return read_each_once(self._path, indices, self.num_frames, self._read)
+
+    def _read(self, wanted: Tensor) -> Tensor:
         try:
-            frames = self._decoder.get_frames_at(unique.tolist()).data  # [n, H, W, 3]
+            frames = self._decoder.get_frames_at(wanted.tolist()).data  # [n, H, W, 3]
         except Exception as error:
             raise VideoDecodeError(self._path, f"damaged video (torchcodec: {str(error).splitlines()[0]})") from None
         finally:
             del self._decoder
-        return frames if torch.equal(unique, indices) else frames[inverse]
+        return frames
