@@ -2,7 +2,7 @@
 
 import sys
 
-from gcvideo.cli import main
+from gcvideo.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -35,7 +35,7 @@ from gcvideo.data.decode import VideoFile, open_video
 from gcvideo.data.manifest import Video
 from gcvideo.data.sampling import uniform_clips
 from gcvideo.data.transforms import random_view
-from gcvideo.prepare.transcode import Encoding, transcode
+from gcvideo.dataset_tools.transcode import Encoding, transcode
 
 sys.modules["torchvision.transforms.functional_tensor"] = torchvision.transforms._functional_tensor  # its old name
 ptv = importlib.import_module("pytorchvideo.transforms.functional")

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from gcvideo.data.decode import open_video
-from gcvideo.prepare.transcode import Encoding, transcode
+from gcvideo.dataset_tools.transcode import Encoding, transcode
 
 ENCODINGS = (
     Encoding(),

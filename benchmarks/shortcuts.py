@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gcvideo import create_model
-from gcvideo.data.synthetic import CLASS_NAMES, make_video
+from gcvideo.dataset_tools.synthetic import CLASS_NAMES, make_video
 
 CLIP_FRAMES, BATCH, TEST_VIDEOS = 8, 4, 300
 
@@ -37,7 +37,7 @@ def accuracy(visible: tuple[bool, bool], still: bool, videos: int, epochs: int) 
     torch.manual_seed(0)
     x, y = clips(0, videos, visible, still)
     held_x, held_y = clips(10**6, TEST_VIDEOS, visible, still)
-    model = create_model("slowonly_tiny", "gc_all", len(CLASS_NAMES), dropout=0.0, position="after_block")
+    model = create_model("slowonly_tiny", "gc_all", len(CLASS_NAMES), dropout=0.0, site="after_block")
     model = model.to(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.004, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (videos // BATCH))

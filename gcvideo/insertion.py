@@ -18,7 +18,7 @@ from torch import Tensor, nn
 CHILD = "context"
 """Name of the child that holds an inserted block."""
 
-Position = Literal["after_block", "after_1x1", "after_add"]
+Site = Literal["after_block", "after_1x1", "after_add"]
 
 # Residual blocks by the names of their children: (last layer before the addition, activation behind it). The activation
 # is None where the host applies one module several times, so that its input is not only the sum.
@@ -39,7 +39,7 @@ _CHANNELS_LAST = ("SwinTransformerBlock", "SwinTransformerBlockV2", "PatchMergin
 def insert(
     model: nn.Module,
     blocks: Mapping[str, nn.Module | Callable[[int], nn.Module]],
-    position: Position = "after_block",
+    site: Site = "after_block",
     example: Any = None,
     channel_axis: Literal[1, -1] = 1,
 ) -> dict[str, nn.Module]:
@@ -51,7 +51,7 @@ def insert(
             the blocks of layer3 and not their layers. A block is a callable that takes the number of channels, such
             as `ContextBlock3d` or `functools.partial(ContextBlock3d, ratio=1/16)`, called once for each match, or a
             ready module where just one module matches.
-        position: "after_block" refines the output of the named module, whatever it is. For a named residual block of
+        site: "after_block" refines the output of the named module, whatever it is. For a named residual block of
             pytorchvideo, torchvision or timm, "after_1x1" refines the residual branch before the addition (GCNet's
             default), and "after_add" the sum before the ReLU.
         example: input of the model (the argument of its forward), for a dry run that finds the channels of modules
@@ -65,18 +65,18 @@ def insert(
 
     Raises:
         ValueError: a name matches nothing; a module has a block already or is matched twice; a ready module for
-            several matches; the position is unknown or not to be had in this host; the channels can't be told; the
+            several matches; the site is unknown or not to be had in this host; the channels can't be told; the
             output of the module is not one tensor, or not one that the block accepts and keeps the shape of.
 
     Example:
         >>> from torchvision.models.video import r3d_18
         >>> from gcvideo import ContextBlock3d, insert
         >>> model = r3d_18()
-        >>> list(insert(model, {"layer3.*": ContextBlock3d, "layer4.1": ContextBlock3d}, position="after_1x1"))
+        >>> list(insert(model, {"layer3.*": ContextBlock3d, "layer4.1": ContextBlock3d}, site="after_1x1"))
         ['layer3.0.conv2', 'layer3.1.conv2', 'layer4.1.conv2']
     """
-    if channel_axis not in (1, -1) or (channel_axis == -1 and position != "after_block"):
-        raise ValueError(f"channel_axis must be 1, or -1 with position 'after_block', got {channel_axis}, {position!r}")
+    if channel_axis not in (1, -1) or (channel_axis == -1 and site != "after_block"):
+        raise ValueError(f"channel_axis must be 1, or -1 with site 'after_block', got {channel_axis}, {site!r}")
     modules = dict(model.named_modules())
     targets: dict[str, tuple[nn.Module | Callable[[int], nn.Module], bool]] = {}
     for pattern, block in blocks.items():
@@ -87,7 +87,7 @@ def insert(
                 f"channels, got one ready {type(block).__name__}"
             )
         for name in matches:
-            target, before = _resolve(name, modules, position)
+            target, before = _resolve(name, modules, site)
             if channel_axis == 1 and type(_last(modules[target])).__name__ in _CHANNELS_LAST:
                 raise ValueError(f"{target!r} puts out features [B, ..., C]: pass channel_axis=-1")
             if target in targets:
@@ -156,24 +156,24 @@ def _match(pattern: str, modules: Mapping[str, nn.Module]) -> list[str]:
     return matches
 
 
-def _resolve(name: str, modules: Mapping[str, nn.Module], position: str) -> tuple[str, bool]:
+def _resolve(name: str, modules: Mapping[str, nn.Module], site: str) -> tuple[str, bool]:
     """Name of the module to attach to, and whether its input (not its output) is to be refined."""
-    if position not in ("after_block", "after_1x1", "after_add"):
-        raise ValueError(f"position must be 'after_block', 'after_1x1' or 'after_add', got {position!r}")
-    if position == "after_block":
+    if site not in ("after_block", "after_1x1", "after_add"):
+        raise ValueError(f"site must be 'after_block', 'after_1x1' or 'after_add', got {site!r}")
+    if site == "after_block":
         return name, False
     for last, activation in _RESIDUAL_BLOCKS:
         if f"{name}.{last}" in modules and (activation is None or f"{name}.{activation}" in modules):
-            if position == "after_1x1":
+            if site == "after_1x1":
                 return f"{name}.{last}", False
             if activation is None:
                 raise ValueError(
-                    f"position 'after_add' is not to be had at {name!r}: {type(modules[name]).__name__} applies one "
+                    f"site 'after_add' is not to be had at {name!r}: {type(modules[name]).__name__} applies one "
                     f"ReLU at several places; use 'after_1x1' or 'after_block'"
                 )
             return f"{name}.{activation}", True
     raise ValueError(
-        f"position {position!r} needs a residual block of pytorchvideo, torchvision or timm, "
+        f"site {site!r} needs a residual block of pytorchvideo, torchvision or timm, "
         f"got {type(modules[name]).__name__} at {name!r}; name the module itself and use 'after_block'"
     )
 

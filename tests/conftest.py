@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gcvideo.data.synthetic import write_dataset, write_video
+from gcvideo.dataset_tools.synthetic import write_dataset, write_video
 
 torch.set_num_threads(2)
 

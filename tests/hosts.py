@@ -37,7 +37,7 @@ class Host:
     build: Callable[[], nn.Module]
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
-    position: str = "after_1x1"
+    site: str = "after_1x1"
     block: Callable[[int], nn.Module] = ContextBlock3d
     needs_example: bool = False
     channel_axis: int = 1
@@ -80,7 +80,7 @@ HOSTS = [
         lambda: video.s3d(num_classes=5),
         ("features.5", "features.6", "features.8", "features.12"),
         ((1, 3, 16, 224, 224),),
-        position="after_block",
+        site="after_block",
         needs_example=True,
     ),
     Host(
@@ -88,7 +88,7 @@ HOSTS = [
         lambda: video.swin3d_t(num_classes=5),
         ("features.4.*", "features.6.*"),
         ((1, 3, 8, 64, 64),),
-        position="after_block",
+        site="after_block",
         needs_example=True,
         channel_axis=-1,
     ),
@@ -183,7 +183,7 @@ from torchvision.models.video import r3d_18
 from gcvideo import ContextBlock3d, insert
 
 model = r3d_18()
-insert(model, dict.fromkeys(("layer2.*", "layer3.*", "layer4.*"), ContextBlock3d), position="after_1x1")
+insert(model, dict.fromkeys(("layer2.*", "layer3.*", "layer4.*"), ContextBlock3d), site="after_1x1")
 ```
 
 """

@@ -10,11 +10,11 @@ import torch
 import torchvision
 import yaml
 
-from gcvideo.cli import main
+from gcvideo.cli.main import main
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.models import checkpoints
-from gcvideo.sweep_file import read_sweep
-from gcvideo.task import VideoTask
+from gcvideo.sweep.file import read_sweep
+from gcvideo.training.task import VideoTask
 
 FOLDER = Path(__file__).parent.parent / "configs"
 ALONE = ("demo", "ucf_subset", "imagenet/finetune_gc")

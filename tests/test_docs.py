@@ -48,7 +48,7 @@ def test_settings_named_in_the_documents_exist():
     from pytorch_lightning import Trainer
 
     from gcvideo.data.datamodule import VideoDataModule
-    from gcvideo.task import VideoTask
+    from gcvideo.training.task import VideoTask
 
     homes = {"data": VideoDataModule, "model": VideoTask, "trainer": Trainer}
     for path in DOCUMENTS:

@@ -104,10 +104,10 @@ def test_channels_last_hosts_must_be_told(name):
         insert(model, {name: ContextBlock3d}, example=torch.randn(1, 3, 8, 64, 64))
 
 
-@pytest.mark.parametrize(("axis", "position"), ((2, "after_block"), (-1, "after_1x1")))
-def test_bad_channel_axis(axis, position):
-    with pytest.raises(ValueError, match="channel_axis must be 1, or -1 with position 'after_block', got"):
-        insert(nn.Sequential(ChannelsLast()), {"0": ContextBlock3d}, position, channel_axis=axis)
+@pytest.mark.parametrize(("axis", "site"), ((2, "after_block"), (-1, "after_1x1")))
+def test_bad_channel_axis(axis, site):
+    with pytest.raises(ValueError, match="channel_axis must be 1, or -1 with site 'after_block', got"):
+        insert(nn.Sequential(ChannelsLast()), {"0": ContextBlock3d}, site, channel_axis=axis)
 
 
 def test_frozen_batch_norm_tells_its_channels():

@@ -137,16 +137,16 @@ def test_star_matches_one_part_of_a_name():
     assert [block.in_channels for block in inserted_blocks(host).values()] == [256, 256, 512, 512]
 
 
-def refined(host, block_name, position, block_type):
+def refined(host, block_name, site, block_type):
     """Woken block at one residual block, that block, and an input for it."""
-    name, block = next(iter(insert(host, {block_name: block_type}, position=position).items()))
+    name, block = next(iter(insert(host, {block_name: block_type}, site=site).items()))
     wake({name: block})
     return name, block
 
 
 def test_positions_in_a_residual_block_of_pytorchvideo():
     x = torch.randn(1, 32, 2, 4, 4)
-    for position, attached in (
+    for site, attached in (
         ("after_1x1", "blocks.2.res_blocks.0.branch2.norm_c"),
         ("after_add", "blocks.2.res_blocks.0.activation"),
         ("after_block", "blocks.2.res_blocks.0"),
@@ -154,18 +154,18 @@ def test_positions_in_a_residual_block_of_pytorchvideo():
         model = create_model("slowonly_tiny", num_classes=3).eval()
         residual = model.blocks[2].res_blocks[0]
         shortcut, branch = residual.branch1_norm(residual.branch1_conv(x)), residual.branch2(x)
-        name, block = refined(model, "blocks.2.res_blocks.0", position, GC)
+        name, block = refined(model, "blocks.2.res_blocks.0", site, GC)
         assert name == attached
         expected = {
             "after_1x1": torch.relu(shortcut + block(branch)),
             "after_add": torch.relu(block(shortcut + branch)),
             "after_block": block(torch.relu(shortcut + branch)),
-        }[position]
+        }[site]
         torch.testing.assert_close(residual(x), expected)
 
 
 @pytest.mark.parametrize(
-    ("host", "name", "position", "attached"),
+    ("host", "name", "site", "attached"),
     (
         (r3d_18, "layer2.0", "after_1x1", "layer2.0.conv2"),
         (r3d_18, "layer2.0", "after_add", "layer2.0.relu"),
@@ -173,9 +173,9 @@ def test_positions_in_a_residual_block_of_pytorchvideo():
         (resnet18, "layer2.0", "after_1x1", "layer2.0.bn2"),
     ),
 )
-def test_positions_in_torchvision(host, name, position, attached):
+def test_positions_in_torchvision(host, name, site, attached):
     block = ContextBlock3d if host is r3d_18 else ContextBlock2d
-    assert list(insert(host(), {name: block}, position=position)) == [attached]
+    assert list(insert(host(), {name: block}, site=site)) == [attached]
 
 
 def test_positions_in_timm():
@@ -184,13 +184,13 @@ def test_positions_in_timm():
         model = timm.create_model(name, num_classes=2).eval()
         x = torch.randn(1, 3, 32, 32)
         plain = model(x)
-        assert list(insert(model, {"layer2.0": ContextBlock2d}, position="after_add")) == [attached]
+        assert list(insert(model, {"layer2.0": ContextBlock2d}, site="after_add")) == [attached]
         assert torch.equal(model(x), plain)
 
 
 def test_after_add_is_refused_where_one_relu_is_shared():
     with pytest.raises(ValueError, match="'after_add' is not to be had at 'layer2.0': Bottleneck applies one ReLU"):
-        insert(resnet50(), {"layer2.0": ContextBlock2d}, position="after_add")
+        insert(resnet50(), {"layer2.0": ContextBlock2d}, site="after_add")
 
 
 def test_a_ready_block_and_one_for_a_given_number_of_channels():
@@ -217,8 +217,8 @@ def test_the_block_takes_device_and_mode_of_the_host():
         ({"layer*.0": GC}, {}, "matches no module"),
         ({"first": GC, "f*": GC}, {}, "'f\\*' matches 'first', which another name of this call matches too"),
         ({"*": ContextBlock3d(8)}, {}, "'\\*' matches 5 modules: pass a callable"),
-        ({"first": GC}, {"position": "behind"}, "position must be .* got 'behind'"),
-        ({"first": GC}, {"position": "after_1x1"}, "needs a residual block .* got Conv3d at 'first'"),
+        ({"first": GC}, {"site": "behind"}, "site must be .* got 'behind'"),
+        ({"first": GC}, {"site": "after_1x1"}, "needs a residual block .* got Conv3d at 'first'"),
         ({"opaque": GC}, {}, "channels of 'opaque' can't be told .* pass example"),
         ({"pair": GC}, {"example": EXAMPLE}, "output of 'pair' must be one feature tensor .* got tuple"),
         ({"head": GC}, {"example": EXAMPLE}, r"output of 'head' must be one feature tensor .* got shape \(1, 5\)"),

@@ -13,11 +13,11 @@ from typing import Any, cast
 import torch
 
 from gcvideo.analysis.complexity import MACS_COUNTER, count_macs, count_parameters
-from gcvideo.models import ContextName, ModelName, create_model
+from gcvideo.models import BlocksName, NetworkName, create_model
 
-ROWS: tuple[ContextName, ...] = ("none", "nl5", "snl5", "gc5", "gc_all")
+ROWS: tuple[BlocksName, ...] = ("none", "nl5", "snl5", "gc5", "gc_all")
 
-# context -> (parameters in M, multiply-accumulates in G) of slow-only R50 as published.
+# blocks -> (parameters in M, multiply-accumulates in G) of slow-only R50 as published.
 PUBLISHED: dict[str, tuple[float, float]] = {
     "none": (32.45, 39.29),
     "nl5": (39.81, 59.60),
@@ -34,8 +34,8 @@ NOTE = (
 
 
 def complexity_table(
-    model: ModelName = "slowonly_r50",
-    contexts: Sequence[ContextName] = ROWS,
+    network: NetworkName = "slowonly_r50",
+    blocks: Sequence[BlocksName] = ROWS,
     frames: int = 8,
     size: int = 224,
     num_classes: int = 400,
@@ -43,8 +43,8 @@ def complexity_table(
     """Count parameters and multiply-accumulates; nothing is computed, the models live on the meta device.
 
     Args:
-        model: name of the network.
-        contexts: rows; increments are over the network without blocks.
+        network: its name.
+        blocks: rows; increments are over the network without blocks.
         frames, size: of one clip, [1, 3, frames, size, size].
         num_classes: of the classifier.
 
@@ -53,22 +53,22 @@ def complexity_table(
         for this model (None otherwise).
     """
     shape = (1, 3, frames, size, size)
-    counts = {context: _count(model, context, num_classes, shape) for context in dict.fromkeys(["none", *contexts])}
+    counts = {preset: _count(network, preset, num_classes, shape) for preset in dict.fromkeys(["none", *blocks])}
     base_parameters, base_macs = counts["none"]
-    comparable = (model, num_classes, frames) == (PUBLISHED_MODEL, PUBLISHED_CLASSES, PUBLISHED_FRAMES)
+    comparable = (network, num_classes, frames) == (PUBLISHED_MODEL, PUBLISHED_CLASSES, PUBLISHED_FRAMES)
     rows = []
-    for context in contexts:
-        parameters, macs = counts[context]
+    for preset in blocks:
+        parameters, macs = counts[preset]
         row: dict[str, Any] = {
-            "context": context,
+            "blocks": preset,
             "parameters": parameters,
             "macs": macs,
             "parameters_increment": parameters - base_parameters,
             "macs_increment": macs - base_macs,
             "published": None,
         }
-        if comparable and context in PUBLISHED:
-            millions, giga = PUBLISHED[context]
+        if comparable and preset in PUBLISHED:
+            millions, giga = PUBLISHED[preset]
             row["published"] = {"parameters_m": millions}
             if size == PUBLISHED_SIZE:
                 row["published"] |= {
@@ -76,15 +76,21 @@ def complexity_table(
                     "macs_increment_g": round(giga - PUBLISHED["none"][1], 2),
                 }
         rows.append(row)
-    table = {"model": model, "num_classes": num_classes, "input": list(shape), "counter": MACS_COUNTER, "rows": rows}
+    table = {
+        "network": network,
+        "num_classes": num_classes,
+        "input": list(shape),
+        "counter": MACS_COUNTER,
+        "rows": rows,
+    }
     if any(row["published"] and "macs_g" in row["published"] for row in rows):
         table["note"] = NOTE
     return table
 
 
-def _count(model: ModelName, context: ContextName, num_classes: int, shape: tuple[int, ...]) -> tuple[int, int]:
+def _count(network: NetworkName, blocks: BlocksName, num_classes: int, shape: tuple[int, ...]) -> tuple[int, int]:
     with torch.device("meta"):
-        net = create_model(model, context, num_classes)
+        net = create_model(network, blocks, num_classes)
     return count_parameters(net), count_macs(net, shape)
 
 
@@ -95,7 +101,7 @@ def as_json(table: dict[str, Any]) -> str:
 
 def as_text(table: dict[str, Any], markdown: bool = False) -> str:
     """The table in columns, for a terminal or as Markdown."""
-    head = ("context", "parameters", "published", "GMACs", "published", "increment", "published")
+    head = ("blocks", "parameters", "published", "GMACs", "published", "increment", "published")
     cells = [head] + [_cells(row) for row in cast(list[dict[str, Any]], table["rows"])]
     if markdown:
         lines = ["| " + " | ".join(row) + " |" for row in cells]
@@ -104,7 +110,7 @@ def as_text(table: dict[str, Any], markdown: bool = False) -> str:
         widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
     clip = " x ".join(map(str, table["input"][2:]))
-    note = f"{table['model']}, {table['num_classes']} classes, one clip of {clip}; GMACs by {table['counter']}."
+    note = f"{table['network']}, {table['num_classes']} classes, one clip of {clip}; GMACs by {table['counter']}."
     lines += ["", note]
     if "note" in table:
         lines.append(table["note"])
@@ -117,9 +123,9 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     def told(key: str, form: str, unit: str = "") -> str:
         return format(published[key], form) + unit if key in published else ""
 
-    plain = row["context"] == "none"
+    plain = row["blocks"] == "none"
     return (
-        row["context"],
+        row["blocks"],
         f"{row['parameters']:,}",
         told("parameters_m", ".2f", " M"),
         f"{row['macs'] / 1e9:.3f}",

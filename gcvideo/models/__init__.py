@@ -1,26 +1,26 @@
 """Backbones, named models and their weights."""
 
-from gcvideo.models.checkpoints import Checkpoint, checkpoints, find_weights, other_function
-from gcvideo.models.contexts import CONTEXTS, STAGES, ContextName, Places, insert_context
-from gcvideo.models.reading import WeightsError, read_state
+from gcvideo.models.checkpoint_file import WeightsError, read_state
+from gcvideo.models.placement import PRESETS, STAGES, BlocksName, Indices, insert_blocks
+from gcvideo.models.published import Checkpoint, checkpoints, find_weights, other_function
 from gcvideo.models.weights import WeightsReport, export_weights, load_weights
-from gcvideo.models.zoo import MODELS, ModelName, create_model
+from gcvideo.models.zoo import NETWORKS, NetworkName, create_model
 
 __all__ = [
-    "CONTEXTS",
-    "MODELS",
+    "NETWORKS",
+    "PRESETS",
     "STAGES",
+    "BlocksName",
     "Checkpoint",
-    "ContextName",
-    "ModelName",
-    "Places",
+    "Indices",
+    "NetworkName",
     "WeightsError",
     "WeightsReport",
     "checkpoints",
     "create_model",
     "export_weights",
     "find_weights",
-    "insert_context",
+    "insert_blocks",
     "load_weights",
     "other_function",
     "read_state",

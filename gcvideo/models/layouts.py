@@ -45,7 +45,7 @@ class Layout:
     pool_first: bool | None = None
 
     def parse(self, keys: Iterable[str]) -> tuple[dict[Place, str], list[str]]:
-        """Places -> keys, and the keys that this layout does not know. What is `ignored` is in neither."""
+        """Indices -> keys, and the keys that this layout does not know. What is `ignored` is in neither."""
         patterns = [
             (module, re.compile(_pattern(template))) for module, names in self.names.items() for template in names
         ]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from gcvideo.blocks.non_local import _NonLocalBlock
 from gcvideo.insertion import inserted_blocks
+from gcvideo.models.checkpoint_file import WeightsError, read_state
 from gcvideo.models.layouts import LAYOUTS, Place, detect, position
-from gcvideo.models.reading import WeightsError, read_state
 
 Inflation = Literal["mean", "center"]
 

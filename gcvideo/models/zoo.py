@@ -4,12 +4,12 @@ from typing import Any, Literal
 
 from torch import nn
 
-from gcvideo.insertion import Position
+from gcvideo.insertion import Site
 from gcvideo.models.backbones import resnet3d
-from gcvideo.models.contexts import ContextName, Places, insert_context
 from gcvideo.models.image import ImageResNet
+from gcvideo.models.placement import BlocksName, Indices, insert_blocks
 
-ModelName = Literal[
+NetworkName = Literal[
     "slowonly_r50",
     "slowonly_r101",
     "i3d_r50",
@@ -73,7 +73,7 @@ def resnet101(num_classes: int, dropout: float) -> nn.Module:
 
 
 def slowonly_thin(num_classes: int, dropout: float) -> nn.Module:
-    """`slowonly_tiny` with as many blocks in res3 and res4 as a ResNet-50, so that every context fits."""
+    """`slowonly_tiny` with as many blocks in res3 and res4 as a ResNet-50, so that every preset fits."""
     return _small(num_classes, dropout, (2, 4, 6, 1), (3, 1, 1, 1))
 
 
@@ -105,7 +105,7 @@ def _small(
     )
 
 
-MODELS = {
+NETWORKS = {
     "slowonly_r50": slowonly_r50,
     "slowonly_r101": slowonly_r101,
     "i3d_r50": i3d_r50,
@@ -121,12 +121,12 @@ MODELS = {
 
 
 def create_model(
-    name: ModelName,
-    context: ContextName = "none",
+    name: NetworkName,
+    blocks: BlocksName = "none",
     num_classes: int = 400,
     dropout: float = 0.5,
-    places: Places | None = None,
-    position: Position | None = None,
+    at: Indices | None = None,
+    site: Site | None = None,
     **block_options: Any,
 ) -> nn.Module:
     """Build a classifier with random weights: [B, 3, T, H, W] -> logits [B, num_classes]; T = 1 for image models.
@@ -134,33 +134,33 @@ def create_model(
     Any T, H and W that survive the strides work; the published models take 8 frames of 224 x 224 or 256 x 256.
 
     Args:
-        name: key of `MODELS`.
-        context: key of `CONTEXTS`. The paper's rows are "none", "nl5", "snl5", "gc5" (2 blocks in res3, 3 in res4) and
+        name: key of `NETWORKS`.
+        blocks: key of `PRESETS`. The paper's rows are "none", "nl5", "snl5", "gc5" (2 blocks in res3, 3 in res4) and
             "gc_all" (every block of res3-res5); "se_all" too. "gc5_even" and the like count 0,2 / 0,2,4 where "gc5"
-            counts 1,3 / 1,3,5. "gc", "nl", "snl" and "se" stand where `places` says.
+            counts 1,3 / 1,3,5. "gc", "nl", "snl" and "se" stand where `at` says.
         num_classes: K, at least 1.
         dropout: probability before the classifier, in [0, 1).
-        places: stage -> indices of its residual blocks, or "all", such as {"res4": "all", "res5": [2]}; instead of
-            those of `context`.
-        position: see `insert`; default the paper's: "after_block" for NL, "after_1x1" for the others.
+        at: stage -> indices of its residual blocks, or "all", such as {"res4": "all", "res5": [2]}; instead of
+            those of `blocks`.
+        site: see `insert`; default the paper's: "after_block" for NL, "after_1x1" for the others.
         **block_options: of the block: see `ContextBlock3d`, `NonLocalBlock3d`, `SqueezeExcitation3d`; for example
             ratio=1/16, pooling_type="avg", fusion_types=("channel_mul",), bottleneck="relu", mode="dot_product".
 
     Raises:
-        ValueError: unknown name, context, stage or index, an option that the block does not have, or a bad value.
+        ValueError: unknown name, blocks, stage or index, an option that the block does not have, or a bad value.
 
     Example:
         >>> from gcvideo import create_model, inserted_blocks
-        >>> model = create_model("slowonly_r50", "gc", places={"res5": "all"}, ratio=1 / 16)
+        >>> model = create_model("slowonly_r50", "gc", at={"res5": "all"}, ratio=1 / 16)
         >>> len(inserted_blocks(model))
         3
     """
-    if name not in MODELS:
-        raise ValueError(f"model must be one of {tuple(MODELS)}, got {name!r}")
+    if name not in NETWORKS:
+        raise ValueError(f"network must be one of {tuple(NETWORKS)}, got {name!r}")
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-    model = MODELS[name](num_classes, dropout)
-    insert_context(model, context, places, position, block_options)
+    model = NETWORKS[name](num_classes, dropout)
+    insert_blocks(model, blocks, at, site, block_options)
     return model

@@ -6,7 +6,7 @@ from torch import nn
 
 from gcvideo import create_model, inserted_blocks
 from gcvideo.analysis import attention_maps, count_macs, count_parameters, receptive_field
-from gcvideo.data.synthetic import object_gap
+from gcvideo.dataset_tools.synthetic import object_gap
 
 
 def test_macs_of_a_convolution_and_a_linear_layer():
@@ -60,7 +60,7 @@ def test_with_blocks_the_tiny_net_sees_everything():
 
 
 def test_attention_maps():
-    model = create_model("slowonly_tiny", "gc_all", num_classes=6, position="after_block").eval()
+    model = create_model("slowonly_tiny", "gc_all", num_classes=6, site="after_block").eval()
     clips = torch.randn(2, 3, 4, 32, 32)
     maps = attention_maps(model, clips)
     assert list(maps) == list(inserted_blocks(model))
@@ -80,7 +80,7 @@ def test_no_maps_without_blocks():
 
 
 def test_attention_of_non_local_blocks_is_that_of_the_central_position():
-    model = create_model("slowonly_tiny", "nl", num_classes=3, places={"res4": [0]}).eval()
+    model = create_model("slowonly_tiny", "nl", num_classes=3, at={"res4": [0]}).eval()
     ((name, block),) = inserted_blocks(model).items()
     for parameter in block.parameters():
         nn.init.normal_(parameter, std=0.3)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gcvideo.analysis.table import PUBLISHED, ROWS, as_json, as_text, complexity_table
-from gcvideo.cli import main
+from gcvideo.cli.main import main
 
 EXACT = {"none": 32_454_096, "nl5": 39_812_560, "snl5": 36_132_309, "gc5": 34_300_373, "gc_all": 42_455_005}
 
@@ -33,7 +33,7 @@ def test_increments_beside_the_published(table):
 
 
 def test_at_256_pixels_the_count_is_that_of_pytorchvideo_and_pyslowfast():
-    rows = complexity_table(contexts=("none", "nl5", "snl5", "gc5", "gc_all"), size=256)["rows"]
+    rows = complexity_table(blocks=("none", "nl5", "snl5", "gc5", "gc_all"), size=256)["rows"]
     assert [round(row["macs"] / 1e9, 2) for row in rows[:1]] == [54.52]
     assert rows[0]["published"] == {"parameters_m": 32.45}  # the published counts are of 224 pixels
     assert [round(row["macs_increment"] / 1e9, 2) for row in rows[1:]] == [33.82, 0.03, 0.03, 0.07]
@@ -64,17 +64,17 @@ def test_command(capsys):
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {row["context"]: row["parameters"] for row in rows} == EXACT
     assert set(PUBLISHED) == set(ROWS) == set(EXACT)
-    assert main(["table", "--model", "slowonly_tiny", "--contexts", "gc_all", "--size", "32", "--markdown"]) == 0
+    assert main(["table", "--network", "slowonly_tiny", "--blocks", "gc_all", "--size", "32", "--markdown"]) == 0
     assert "| gc_all |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     (
-        (["--model", "resnet18"], "model must be one of"),
-        (["--contexts", "gc7"], "context must be one of"),
+        (["--network", "resnet18"], "model must be one of"),
+        (["--blocks", "gc7"], "blocks must be one of"),
         (["--size", "0"], "--size must be at least 1"),
-        (["--model", "i3d_r50", "--frames", "1"], "error: "),
+        (["--network", "i3d_r50", "--frames", "1"], "error: "),
     ),
 )
 def test_bad_requests(args, message, capsys):

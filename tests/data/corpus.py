@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from gcvideo.data.decode import VideoDecodeError, open_video
-from gcvideo.prepare.transcode import Encoding, transcode
+from gcvideo.dataset_tools.transcode import Encoding, transcode
 from tests.conftest import numbered_frames, read_numbers
 
 DECODERS = ("auto", "decord", "pyav", "torchcodec")

@@ -16,16 +16,16 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from gcvideo.cli import main
+from gcvideo.cli.main import main
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.dataset import BrokenVideoError, ClipSettings, EvalDataset, TrainDataset
 from gcvideo.data.listing import ManifestError
 from gcvideo.data.manifest import Video, read_manifest
 from gcvideo.data.shards import ShardError, read_run, read_video
 from gcvideo.data.streams import EvalStream, Share, TrainStream
-from gcvideo.data.synthetic import write_video
-from gcvideo.prepare.journal import PrepareError
-from gcvideo.prepare.pack import pack
+from gcvideo.dataset_tools.journal import PrepareError
+from gcvideo.dataset_tools.pack import pack
+from gcvideo.dataset_tools.synthetic import write_video
 from tests.conftest import numbered_frames
 
 CLIP = ClipSettings(clip_frames=4, stride=2, size=32)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gcvideo import ContextBlock2d, NonLocalBlock2d, NonLocalBlock3d
-from gcvideo.models import WeightsError, insert_context, load_weights
+from gcvideo.models import WeightsError, insert_blocks, load_weights
 from gcvideo.models.backbones import resnet3d
 from tests.blocks.test_context import wake
 from tests.models.peers import wake_net
@@ -86,10 +86,10 @@ def i3d(mmaction, mode=None, use_scale=False):
     return wake_mmaction(Recognizer(mmaction, net))
 
 
-def compare(tmp_path, peer, temporal, frames, context="none", **options):
+def compare(tmp_path, peer, temporal, frames, blocks="none", **options):
     torch.save({"meta": {"epoch": 1}, "state_dict": peer.state_dict()}, tmp_path / "mm.pth")
     net = resnet3d(temporal, (3, 4, 6, 3), 7, width=8, stem_temporal_stride=2 if frames == 32 else 1).eval()
-    insert_context(net, context, block_options=options)
+    insert_blocks(net, blocks, block_options=options)
     report = load_weights(net, tmp_path / "mm.pth")
     assert report.layout == "mmaction2"
     assert not report.new

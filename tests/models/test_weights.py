@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from gcvideo import create_model
-from gcvideo.models import WeightsError, export_weights, insert_context, load_weights
+from gcvideo.models import WeightsError, export_weights, insert_blocks, load_weights
 from gcvideo.models.backbones import resnet3d
+from gcvideo.models.checkpoint_file import _NumpyUnpickler
 from gcvideo.models.layouts import LAYOUTS, Place, detect
-from gcvideo.models.reading import _NumpyUnpickler
 from tests.models.peers import (
     CLIP,
     GCBottleneck,
@@ -30,9 +30,9 @@ from tests.parity import assert_parity
 NARROW = {"num_classes": 7, "width": 8}
 
 
-def ours(temporal="slowonly", context="none", depths=(3, 4, 6, 3), **arguments):
+def ours(temporal="slowonly", blocks="none", depths=(3, 4, 6, 3), **arguments):
     net = resnet3d(temporal, depths, **NARROW)
-    insert_context(net, context, **arguments)
+    insert_blocks(net, blocks, **arguments)
     return net.eval()
 
 
@@ -193,7 +193,7 @@ def test_gcnet_2d_blocks_inflate_into_the_video_model(tmp_path, prefix):
         state |= {"neck.lateral_convs.0.conv.weight": torch.ones(2), "roi_head.bbox_head.fc_cls.weight": torch.ones(2)}
     torch.save({"meta": {"epoch": 12}, "state_dict": state}, tmp_path / "gc.pth")
     net = resnet3d("slowonly", (1, 1, 1, 1), num_classes=7).eval()
-    insert_context(net, "gc_all")
+    insert_blocks(net, "gc_all")
     report = load_weights(net, tmp_path / "gc.pth", inflation="center")
     assert not report.new
     assert report.ignored == (["neck (1 tensors)", "roi_head (1 tensors)"] if prefix == "module.backbone." else [])
@@ -232,7 +232,7 @@ def test_mmaction_v0_file(tmp_path, context):
     peer = pytorchvideo_net()
     blocks = nn.ModuleDict() if context == "none" else add_non_local(peer)
     torch.save({"meta": {}, "state_dict": mmaction_v0_names(peer, blocks)}, tmp_path / "v0.pth")
-    net = ours(context=context)
+    net = ours(blocks=context)
     assert load_weights(net, tmp_path / "v0.pth").layout == "torchvision"
     assert_same_logits(net, peer)
 
@@ -249,11 +249,11 @@ def test_image_model_trained_here_inflates_blocks_and_all(tmp_path):
         assert_parity(video_model(image), image_model(image))
 
 
-@pytest.mark.parametrize("position", ("after_1x1", "after_add", "after_block"))
-def test_blocks_of_our_checkpoints_load_at_any_position(tmp_path, position):
-    source = wake_net(ours(context="gc_all", position=position))
+@pytest.mark.parametrize("site", ("after_1x1", "after_add", "after_block"))
+def test_blocks_of_our_checkpoints_load_at_any_position(tmp_path, site):
+    source = wake_net(ours(blocks="gc_all", site=site))
     torch.save({"state_dict": {f"net.{key}": value for key, value in source.state_dict().items()}}, tmp_path / "a.ckpt")
-    net = ours(context="gc_all", position=position)
+    net = ours(blocks="gc_all", site=site)
     assert len(load_weights(net, tmp_path / "a.ckpt").matched) == len(net.state_dict())
     assert_same_logits(net, source)
 
@@ -262,7 +262,7 @@ def test_only_a_classifier_of_another_size_is_ignored(tmp_path):
     peer = pytorchvideo_net()
     torch.save({"model_state": peer.state_dict()}, tmp_path / "net.pyth")
     net = resnet3d("slowonly", (3, 4, 6, 3), num_classes=5, width=8)
-    insert_context(net, "gc5")
+    insert_blocks(net, "gc5")
     head = copy.deepcopy(net.blocks[5].proj.state_dict())
     report = load_weights(net, tmp_path / "net.pyth")
     assert report.ignored == ["blocks.5.proj.weight (7 classes, here 5)", "blocks.5.proj.bias (7 classes, here 5)"]
@@ -320,18 +320,18 @@ def test_a_file_that_does_not_fit_changes_nothing(tmp_path, how, message):
 
 
 def test_half_a_block_does_not_load(tmp_path):
-    state = wake_net(ours(context="gc5")).state_dict()
+    state = wake_net(ours(blocks="gc5")).state_dict()
     del state["blocks.2.res_blocks.1.branch2.norm_c.context.conv_mask.weight"]
     torch.save(state, tmp_path / "half.pth")
     with pytest.raises(WeightsError, match=r"context.conv_mask.weight is not in the file"):
-        load_weights(ours(context="gc5"), tmp_path / "half.pth")
+        load_weights(ours(blocks="gc5"), tmp_path / "half.pth")
 
 
 def test_blocks_that_pool_in_the_other_order_are_refused(tmp_path):
     peer = pytorchvideo_net()
     torch.save(pyslowfast_names(peer, add_non_local(peer)), tmp_path / "nl.pyth")
     with pytest.raises(WeightsError, match=r"pool, then project.*build the model with pool_first=True"):
-        load_weights(ours(context="nl5", block_options={"pool_first": False}), tmp_path / "nl.pyth")
+        load_weights(ours(blocks="nl5", block_options={"pool_first": False}), tmp_path / "nl.pyth")
 
 
 class Evil:
@@ -410,7 +410,7 @@ def test_export_to_pyslowfast(tmp_path, temporal):
     ("context", "arguments", "message"),
     (
         ("gc5", {}, "PySlowFast has no name for .*conv_mask.weight"),
-        ("nl5", {"position": "after_1x1"}, "stand behind the residual block; this one is at .*norm_c"),
+        ("nl5", {"site": "after_1x1"}, "stand behind the residual block; this one is at .*norm_c"),
         ("nl5", {"block_options": {"pool_first": False}}, "pool first and scale"),
         ("nl5", {"block_options": {"use_scale": False}}, "pool first and scale"),
         ("nl5", {"block_options": {"mode": "gaussian"}}, "are embedded_gaussian or dot_product, with norm"),
@@ -419,7 +419,7 @@ def test_export_to_pyslowfast(tmp_path, temporal):
 )
 def test_what_pyslowfast_has_no_name_for_is_not_exported(tmp_path, context, arguments, message):
     with pytest.raises(WeightsError, match=message):
-        export_weights(ours(context=context, **arguments), tmp_path / "out.pyth", "pyslowfast")
+        export_weights(ours(blocks=context, **arguments), tmp_path / "out.pyth", "pyslowfast")
     assert not list(tmp_path.iterdir())
 
 
@@ -440,14 +440,14 @@ def test_the_unpickler_refuses_globals_by_name():
 
 
 def test_blocks_at_another_position_are_refused(tmp_path):
-    torch.save(ours(context="gc_all", position="after_1x1").state_dict(), tmp_path / "a.pth")
+    torch.save(ours(blocks="gc_all", site="after_1x1").state_dict(), tmp_path / "a.pth")
     with pytest.raises(
         WeightsError, match=r"the block of .*norm_c.context.* stands after_1x1, that of the model after_add"
     ):
-        load_weights(ours(context="gc_all", position="after_add"), tmp_path / "a.pth")
+        load_weights(ours(blocks="gc_all", site="after_add"), tmp_path / "a.pth")
     torch.save(image_net(GCBottleneck).state_dict(), tmp_path / "gc.pth")
     net = resnet3d("slowonly", (1, 1, 1, 1), num_classes=7)
-    insert_context(net, "gc_all", position="after_block")
+    insert_blocks(net, "gc_all", site="after_block")
     with pytest.raises(WeightsError, match="stands after_1x1, that of the model after_block"):
         load_weights(net, tmp_path / "gc.pth")
 

@@ -9,25 +9,25 @@ from torch import nn
 
 from gcvideo import create_model, inserted_blocks
 from gcvideo.analysis import count_parameters
-from gcvideo.models import CONTEXTS, MODELS, ContextName, ModelName
+from gcvideo.models import NETWORKS, PRESETS, BlocksName, NetworkName
 from gcvideo.models.backbones import resnet3d
 from tests.models.peers import TEMPORAL
 
 
-def meta(name, context="none", **arguments):
+def meta(name, blocks="none", **arguments):
     with torch.device("meta"):
-        return create_model(name, context, **arguments)
+        return create_model(name, blocks, **arguments)
 
 
 def test_names_on_the_command_line_are_those_of_the_tables():
-    assert set(get_args(ModelName)) == set(MODELS)
-    assert set(get_args(ContextName)) == set(CONTEXTS)
+    assert set(get_args(NetworkName)) == set(NETWORKS)
+    assert set(get_args(BlocksName)) == set(PRESETS)
 
 
-@pytest.mark.parametrize(("context", "parameters"), (("none", 32_454_096), ("gc5", 34_300_373), ("gc_all", 42_455_005)))
-def test_parameters_of_slowonly_r50_are_those_of_the_paper(context, parameters):
+@pytest.mark.parametrize(("blocks", "parameters"), (("none", 32_454_096), ("gc5", 34_300_373), ("gc_all", 42_455_005)))
+def test_parameters_of_slowonly_r50_are_those_of_the_paper(blocks, parameters):
     """32.45, 34.30 and 42.45 M in GCNet's Kinetics table."""
-    assert count_parameters(meta("slowonly_r50", context)) == parameters
+    assert count_parameters(meta("slowonly_r50", blocks)) == parameters
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_parameters_of_the_baselines(name, parameters):
 
 
 @pytest.mark.parametrize(
-    ("name", "context", "where"),
+    ("name", "blocks", "where"),
     (
         ("slowonly_r50", "gc5", ["2.1", "2.3", "3.1", "3.3", "3.5"]),
         ("i3d_r50", "gc5", ["3.1", "3.3", "4.1", "4.3", "4.5"]),  # one further: a pool stands behind res2
@@ -48,8 +48,8 @@ def test_parameters_of_the_baselines(name, parameters):
         ("slowonly_tiny", "gc_all", ["2.0", "3.0", "4.0"]),
     ),
 )
-def test_places_of_the_blocks(name, context, where):
-    blocks = inserted_blocks(meta(name, context))
+def test_places_of_the_blocks(name, blocks, where):
+    blocks = inserted_blocks(meta(name, blocks))
     assert list(blocks) == [f"blocks.{s}.res_blocks.{b}.branch2.norm_c" for s, b in (w.split(".") for w in where)]
     assert all(block.planes == block.in_channels // 4 for block in blocks.values())
 
@@ -67,7 +67,7 @@ def test_names_and_logits_are_those_of_pytorchvideo(temporal, arguments):
     torch.testing.assert_close(ours(x), peer(x), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("shape", ((4, 48, 80), (1, 33, 33), (9, 64, 40)))
 def test_any_input_size(name, shape):
     model = meta(name, "gc_all", num_classes=11).eval()
@@ -78,9 +78,9 @@ def test_any_input_size(name, shape):
     assert model(torch.empty(2, 3, *shape, device="meta")).shape == (2, 11)
 
 
-@pytest.mark.parametrize("position", ("after_1x1", "after_add", "after_block"))
-def test_blocks_do_not_change_a_new_model(position):
-    model = create_model("slowonly_tiny", "gc_all", num_classes=5, position=position).eval()
+@pytest.mark.parametrize("site", ("after_1x1", "after_add", "after_block"))
+def test_blocks_do_not_change_a_new_model(site):
+    model = create_model("slowonly_tiny", "gc_all", num_classes=5, site=site).eval()
     plain = create_model("slowonly_tiny", num_classes=5).eval()
     plain.load_state_dict({key: value for key, value in model.state_dict().items() if ".context." not in key})
     x = torch.randn(2, 3, 4, 32, 32)
@@ -125,15 +125,15 @@ def test_still_clip_is_the_2d_net_in_the_middle():
     ("arguments", "message"),
     (
         ({"name": "slowonly_r18"}, "model must be one of .*slowonly_r50.* got 'slowonly_r18'"),
-        ({"name": "slowonly_r50", "context": "gc7"}, "context must be one of .*gc_all.* got 'gc7'"),
+        ({"name": "slowonly_r50", "blocks": "gc7"}, "blocks must be one of .*gc_all.* got 'gc7'"),
         (
-            {"name": "slowonly_tiny", "context": "gc5"},
+            {"name": "slowonly_tiny", "blocks": "gc5"},
             r"context \'gc5\' needs blocks \[1, 3\] of res3, which has only 1",
         ),
         ({"name": "slowonly_tiny", "num_classes": 0}, "num_classes must be at least 1, got 0"),
         ({"name": "slowonly_tiny", "dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
-        ({"name": "slowonly_tiny", "context": "gc_all", "ratio": 1 / 256}, "ratio=0.00390625"),
-        ({"name": "slowonly_tiny", "context": "gc_all", "position": "x"}, "position must be"),
+        ({"name": "slowonly_tiny", "blocks": "gc_all", "ratio": 1 / 256}, "ratio=0.00390625"),
+        ({"name": "slowonly_tiny", "blocks": "gc_all", "site": "x"}, "site must be"),
     ),
 )
 def test_bad_arguments(arguments, message):

@@ -1,0 +1,201 @@
+"""Each kind of problem is found, by its name, and a good set has none."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from gcvideo.cli.main import main
+from gcvideo.dataset_tools.check import LOOK_BITS, Entry, find, read_entries
+from gcvideo.dataset_tools.examine import examine, look_of
+from gcvideo.dataset_tools.synthetic import make_video, write_video
+from gcvideo.dataset_tools.transcode import Encoding, transcode
+from tests.data.corpus import CLIPS
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Folder of 12 videos of two classes in two splits, and its manifest."""
+    folder = tmp_path_factory.mktemp("videos")
+    rows = ["path,label,split"]
+    for number in range(12):
+        label, split = ("run", "walk")[number % 2], "train" if number < 8 else "val"
+        name = f"{label}/id{number:09d}_000001_000011.mp4"
+        (folder / label).mkdir(exist_ok=True)
+        write_video(folder / name, make_video((1, number), number % 6))
+        rows.append(f"{name},{label},{split}")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture
+def folder(videos, tmp_path):
+    shutil.copytree(videos, tmp_path / "set")
+    return tmp_path / "set"
+
+
+def findings(folder, full=False, min_frames=8):
+    entries = read_entries(folder / "manifest.csv")
+    facts = [examine(entry.file, full) for entry in entries]
+    return [(finding.kind, finding.name, finding.text) for finding in find(entries, facts, min_frames)]
+
+
+def add(folder, *rows):
+    with (folder / "manifest.csv").open("a") as stream:
+        stream.writelines(f"{row}\n" for row in rows)
+
+
+@pytest.mark.parametrize("full", (False, True))
+def test_a_good_set(videos, full):
+    assert findings(videos, full) == []
+
+
+def test_each_kind_of_problem(folder):
+    first = folder / "run" / "id000000000_000001_000011.mp4"
+    shutil.copy(first, folder / "run" / "copy.mp4")
+    shutil.copy(first, folder / "run" / "leaked.mp4")
+    shutil.copy(first, folder / "walk" / "other.mp4")
+    shutil.copy(folder / "run" / "id000000002_000001_000011.mp4", folder / "run" / "id000000001_000031_000041.mp4")
+    (folder / "run" / "empty.mp4").touch()
+    write_video(folder / "run" / "short.mp4", make_video(5, 0)[:3])
+    add(
+        folder,
+        "run/copy.mp4,run,train",
+        "run/leaked.mp4,run,val",
+        "walk/other.mp4,walk,train",
+        "run/id000000001_000031_000041.mp4,walk,val",
+        "run/empty.mp4,run,train",
+        "run/gone.mp4,run,train",
+        "run/short.mp4,run,train",
+    )
+    found = findings(folder)
+    kinds = {(kind, name) for kind, name, _ in found}
+    assert kinds == {
+        ("broken", "run/empty.mp4"),
+        ("broken", "run/gone.mp4"),
+        ("leak", "id000000001"),
+        ("leak", "run/leaked.mp4"),
+        ("leak", "run/id000000001_000031_000041.mp4"),
+        ("contradiction", "walk/other.mp4"),
+        ("duplicate", "run/copy.mp4"),
+        ("mislabelled", "run/id000000001_000031_000041.mp4"),
+        ("short", "run/short.mp4"),
+    }
+    texts = {(kind, name): text for kind, name, text in found}
+    assert texts["broken", "run/gone.mp4"] == "no such file"
+    assert texts["duplicate", "run/copy.mp4"] == "the same content as run/id000000000_000001_000011.mp4"
+    assert "split val here, train there" in texts["leak", "run/leaked.mp4"]
+    assert "which is labelled 'run'" in texts["contradiction", "walk/other.mp4"]
+    assert texts["mislabelled", "run/id000000001_000031_000041.mp4"] == "labelled 'walk' in a folder 'run'"
+
+
+def test_a_copy_in_another_encoding_looks_alike(folder):
+    source = folder / "run" / "id000000002_000001_000011.mp4"
+    transcode(str(source), folder / "run" / "again.mp4", Encoding(crf=18))
+    add(folder, "run/again.mp4,run,train")
+    assert findings(folder) == [("look-alike", "run/again.mp4", "looks as run/id000000002_000001_000011.mp4")]
+
+
+def test_real_videos_in_another_size_look_alike(real_videos, tmp_path):
+    looks = {}
+    for path in sorted((real_videos / "ucf6").glob("*/*_g01_c01.mp4")):
+        transcode(str(path), tmp_path / path.name, Encoding(short_side=96, crf=26))
+        for name, file in ((path.stem, path), (f"{path.stem} again", tmp_path / path.name)):
+            looks[name] = int(examine(str(file), False)["look"], 16)
+    for name, look in looks.items():
+        for other, its in looks.items():
+            same = name.split()[0] == other.split()[0]
+            assert ((look ^ its).bit_count() <= LOOK_BITS) == same, (name, other)
+
+
+def test_a_file_that_is_not_what_the_manifest_says(folder):
+    manifest = folder / "manifest.csv"
+    assert main(["check", str(manifest), "--update", "--workers", "1"]) == 0
+    with manifest.open(newline="") as stream:
+        row = next(csv.DictReader(stream))
+    assert row == {
+        "path": "run/id000000000_000001_000011.mp4", "label": "run", "split": "train", "num_frames": "20",
+        "fps": "15.0", "width": "64", "height": "64", "decoder": "pyav",
+    }  # fmt: skip
+    write_video(folder / row["path"], make_video(3, 0)[:12])
+    assert findings(folder) == [("differs", row["path"], "num_frames is 12, and 20 in the manifest")]
+
+
+def test_damage_in_the_middle_is_found_by_a_full_check(folder):
+    path = folder / "run" / "id000000000_000001_000011.mp4"
+    write_video(path, np.random.default_rng(0).integers(0, 255, (60, 64, 64, 3), np.uint8))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 4 : len(data) // 4 + 3000] = bytes(3000)
+    path.write_bytes(data)
+    assert findings(folder, full=False) == []
+    assert [finding[:2] for finding in findings(folder, full=True)] == [("broken", "run/" + path.name)]
+
+
+def test_groups_and_imbalance():
+    entries = [Entry(f"a{n}", f"a/{n}.mp4", "a", "train") for n in range(20)]
+    entries += [Entry("b", "b/1.mp4", "b", "train"), Entry("c", "b/v_X_g07_c02.avi", "b", "val")]
+    entries += [Entry("d", "b/v_X_g07_c01.avi", "b", "train"), Entry("e", "b/5.mp4", "b", "val", {"group": "p1"})]
+    entries += [Entry("f", "b/6.mp4", "b", "train", {"group": "p1"})]
+    good = {"num_frames": 9, "width": 1, "height": 1, "sha256": "", "look": ""}
+    found = {(finding.kind, finding.name): finding.text for finding in find(entries, [good] * len(entries), 8)}
+    assert set(found) == {("leak", "v_X_g07"), ("leak", "p1"), ("imbalance", "val")}
+    assert found["imbalance", "val"] == "1 classes have no video: a"
+    entries = [entry for entry in entries if entry.name.startswith("a/")] + entries[20:21]
+    assert [finding.text for finding in find(entries, [good] * 21, 8)] == ["classes have from 1 to 20 videos"]
+
+
+def test_the_look_of_flat_or_tiny_frames_tells_nothing():
+    assert look_of(np.full((3, 64, 64, 3), 100, np.uint8)) == ""
+    assert look_of(np.zeros((3, 20, 64, 3), np.uint8)) == ""
+    frames = make_video(0, 0)[:3]
+    assert len(look_of(frames)) == 3 * 16
+    assert look_of(frames) != look_of(make_video(1, 0)[:3])
+
+
+def test_facts_of_files_that_decord_reads_wrongly(tmp_path):
+    for title, decoder, reason in (
+        ("H.264, cut by an edit list, GOP 30", "pyav", "decord ignores the edit list, which cuts frames off"),
+        ("H.264, GOP 12", "decord", "decord reads it exactly"),
+    ):
+        path, expected = next(clip for clip in CLIPS if clip.title == title).write(tmp_path)
+        assert examine(path, False)["decoder"] == "pyav"
+        facts = examine(path, True)
+        assert (facts["num_frames"], facts["decoder"], facts["reason"]) == (len(expected), decoder, reason)
+
+
+def test_command(folder, tmp_path, capsys):
+    assert main(["check", str(folder / "manifest.csv"), "--workers", "2"]) == 0
+    out = folder / "manifest-check"
+    assert {path.name for path in out.iterdir()} == {"videos.csv", "findings.csv", "check.json", "check.png"}
+    assert "12 pyav: not decoded as a whole" in capsys.readouterr().out
+    assert main(["check", str(folder / "manifest.csv"), "--workers", "2", "--full"]) == 0
+    assert "12 decord: decord reads it exactly" in capsys.readouterr().out
+    add(folder, "run/gone.mp4,run,train")
+    assert main(["check", str(folder / "manifest.csv"), "--workers", "1", "--out", str(tmp_path / "o")]) == 1
+    assert "run/gone.mp4: no such file" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "o" / "check.json").read_text())
+    assert summary["videos"] == 13
+    assert summary["findings"]["broken"] == summary["errors"] == 1
+    with (tmp_path / "o" / "videos.csv").open(newline="") as stream:
+        assert [row["broken"] for row in csv.DictReader(stream)].count("no such file") == 1
+    assert main(["check", str(folder / "none.csv")]) == 2
+    assert main(["check", str(folder / "manifest.csv"), "--out", str(folder / "manifest.csv")]) == 2
+    (folder / "shards.csv").write_text("path,label,shard\na.mp4,x,a.tar\n")
+    assert main(["check", str(folder / "shards.csv")]) == 2
+    assert "lists shards" in capsys.readouterr().err
+    assert main(["check", str(folder / "manifest.csv"), "--split", "x"]) == 2
+    with pytest.raises(SystemExit):
+        main(["check", str(folder / "manifest.csv"), "--update", "--split", "train"])
+
+
+def test_a_folder_and_a_list_can_be_checked(videos, tmp_path):
+    shutil.copytree(videos, tmp_path / "set")
+    (tmp_path / "set" / "manifest.csv").unlink()
+    assert len(read_entries(tmp_path / "set")) == 12
+    (tmp_path / "list.txt").write_text("a b.mp4 3\nc.mp4 0\n")
+    assert [(entry.name, entry.label) for entry in read_entries(tmp_path / "list.txt")] == [
+        ("a b.mp4", "3"),
+        ("c.mp4", "0"),
+    ]

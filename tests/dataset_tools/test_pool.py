@@ -1,0 +1,67 @@
+"""A bad job can't hang the others, nor take them down; workers end with their parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gcvideo.dataset_tools.pool import run_all
+
+
+def work(job):
+    if job == "hang":
+        time.sleep(1000)
+    if job == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if job == "exit":
+        os._exit(0)
+    return {"did": job, "pid": os.getpid()}
+
+
+def test_every_job_has_an_answer():
+    jobs = ["a", "hang", "b", "kill", "c", "exit", "d"]
+    answers = dict(run_all(work, jobs, workers=2, timeout_s=3))
+    assert answers["hang"] == "took longer than 3 s"
+    assert answers["kill"] == "ended its process (exit code -9)"
+    assert isinstance(answers["exit"], str)
+    assert [answers[job]["did"] for job in "abcd"] == ["a", "b", "c", "d"]
+    assert os.getpid() not in {answers[job]["pid"] for job in "abcd"}
+
+
+def test_jobs_are_read_as_they_are_needed():
+    taken = []
+
+    def jobs():
+        for number in range(50):
+            taken.append(number)
+            yield number
+
+    for done, _ in enumerate(run_all(work, jobs(), workers=2, timeout_s=60)):
+        assert len(taken) <= done + 6
+    assert len(taken) == 50
+
+
+@pytest.mark.parametrize("state", ("busy", "idle"))
+def test_workers_end_when_the_parent_is_killed(tmp_path, state):
+    code = (
+        "import sys, os, time, pathlib\n"
+        "from tests.prepare import test_pool\n"
+        "from gcvideo.dataset_tools.pool import run_all\n"
+        "for job, answer in run_all(test_pool.work, ['a', 'hang'], 1, 1000):\n"
+        "    print(answer['pid'], flush=True)\n"
+        f"    if {state == 'idle'}: time.sleep(1000)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    assert os.path.exists(f"/proc/{worker}")
+    parent.kill()
+    parent.wait()
+    for _ in range(100):
+        if not os.path.exists(f"/proc/{worker}"):
+            return
+        time.sleep(0.1)
+    os.kill(worker, signal.SIGKILL)
+    raise AssertionError("the worker lives on")

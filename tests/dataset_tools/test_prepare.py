@@ -1,0 +1,272 @@
+"""Killed at any moment and resumed, prepare ends with the files of an uninterrupted run."""
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from gcvideo.cli.main import main
+from gcvideo.data.manifest import read_class_names, read_manifest
+from gcvideo.dataset_tools.journal import Journal, PrepareError
+from gcvideo.dataset_tools.prepare import COLUMNS, prepare
+from gcvideo.dataset_tools.sources import make_plan
+from gcvideo.dataset_tools.synthetic import write_video
+from gcvideo.dataset_tools.transcode import Encoding
+from tests.conftest import numbered_frames
+
+ENCODING = Encoding(short_side=48, preset="veryfast")
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """Ten videos of two classes, two of them broken, in two splits."""
+    folder = tmp_path_factory.mktemp("raw")
+    for number in range(10):
+        path = folder / ("train" if number < 7 else "val") / ("run" if number % 2 else "walk far") / f"-v {number}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, numbered_frames(20 + number, 64, 80))
+    (folder / "train" / "run" / "-v 1.mp4").write_bytes(b"\0\0\0\x18ftypnothing more")
+    (folder / "val" / "run" / "-v 9.mp4").write_bytes(b"<html>")
+    return folder
+
+
+def files_of(out):
+    """Relative path -> contents, of all but the notes of the run."""
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and ".prepare" not in path.parts
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(raw, tmp_path_factory):
+    """Output of an uninterrupted run, and its summary."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    return out, prepare(make_plan(raw), raw, out, ENCODING, workers=2, progress=False)
+
+
+def test_what_is_written(whole):
+    out, summary = whole
+    with (out / "manifest.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
+    assert len(rows) == 8
+    first = rows[0]
+    assert (first["path"], first["label"], first["split"]) == ("train/run/-v 3.mp4", "run", "train")
+    assert (first["num_frames"], first["fps"], first["width"], first["height"], first["decoder"]) == (
+        "23", "15.0", "60", "48", "pyav",
+    )  # fmt: skip
+    assert (out / "classes.txt").read_text() == "run\nwalk far\n"
+    with (out / "failures.csv").open(newline="") as stream:
+        failures = {row["path"]: row["reason"] for row in csv.DictReader(stream)}
+    assert failures["train/run/-v 1.mp4"].startswith("can't be opened: truncated, or not a video")
+    assert failures["val/run/-v 9.mp4"].startswith("not an MP4")
+    assert summary == json.loads((out / "summary.json").read_text())
+    assert (summary["official"], summary["present"], summary["failed"], summary["missing"]) == (10, 8, 2, 0)
+    assert summary["splits"] == {"train": {"official": 7, "present": 6}, "val": {"official": 3, "present": 2}}
+    assert summary["classes"]["run"]["val"] == {"official": 2, "present": 1}
+    assert len(read_manifest(out / "manifest.csv", "train")) == 6
+    assert read_class_names(out / "manifest.csv") == ["run", "walk far"]
+    assert not list((out / ".prepare" / "making-1-of-1").iterdir())
+
+
+def test_shards_and_a_merge_give_the_same(raw, whole, tmp_path):
+    plan, out = make_plan(raw), tmp_path / "out"
+    for number in (2, 1):
+        assert prepare(plan, raw, out, ENCODING, shard=(number, 3), progress=False) is None
+    with pytest.raises(PrepareError, match="3 of 10 videos are not prepared yet: not all shards are done"):
+        prepare(plan, raw, out, ENCODING, merge=True, progress=False)
+    prepare(plan, raw, out, ENCODING, shard=(3, 3), progress=False)
+    assert prepare(plan, raw, out, ENCODING, merge=True, progress=False) == whole[1]
+    assert files_of(out) == files_of(whole[0])
+
+
+def test_nothing_is_done_twice(raw, whole, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(whole[0], out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")}
+    assert prepare(make_plan(raw), raw, out, ENCODING, progress=False) == whole[1]
+    # a video in its place that was not noted is taken as it is; a line that was cut off does not count
+    journal = out / ".prepare" / "1-of-1.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:4]) + lines[4][:30])
+    prepare(make_plan(raw), raw, out, ENCODING, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")} == before
+    assert files_of(out) == files_of(whole[0])
+
+
+def test_failures_can_be_tried_again(raw, whole, tmp_path):
+    out, mended = tmp_path / "out", tmp_path / "raw"
+    shutil.copytree(whole[0], out)
+    shutil.copytree(raw, mended)
+    write_video(mended / "val" / "run" / "-v 9.mp4", numbered_frames(9, 64, 80))
+    assert prepare(make_plan(mended), mended, out, ENCODING, progress=False)["failed"] == 2
+    assert prepare(make_plan(mended), mended, out, ENCODING, retry=True, progress=False)["failed"] == 1
+
+
+def test_other_settings_and_a_second_process_are_refused(raw, whole, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(whole[0], out)
+    with pytest.raises(PrepareError, match=r"other settings \(short_side was 48 and is now 64\)"):
+        prepare(make_plan(raw), raw, out, Encoding(short_side=64, preset="veryfast"), progress=False)
+    settings = json.loads((out / ".prepare" / "settings.json").read_text())
+    journal = Journal(out, settings, (1, 1))
+    with pytest.raises(PrepareError, match="another process prepares shard 1/1"):
+        prepare(make_plan(raw), raw, out, ENCODING, progress=False)
+    journal.close()
+    for place in (raw, raw / "train", raw.parent):
+        with pytest.raises(PrepareError, match="must not lie in each other"):
+            prepare(make_plan(raw), raw, place, ENCODING, progress=False)
+    with pytest.raises(PrepareError, match="nothing was prepared here"):
+        prepare(make_plan(raw), raw, tmp_path / "elsewhere", ENCODING, merge=True, progress=False)
+    assert not (tmp_path / "elsewhere").exists()
+    (out / ".prepare" / "settings.json").write_text("")
+    with pytest.raises(PrepareError, match=r"settings.json can't be read"):
+        prepare(make_plan(raw), raw, out, ENCODING, progress=False)
+
+
+def test_journals_of_machines_that_went_down(raw, whole, tmp_path):
+    """Lines that are no records are passed over, a success beats a failure, what is gone or harmed is made anew."""
+    out = tmp_path / "out"
+    shutil.copytree(whole[0], out)
+    notes = out / ".prepare"
+    target = "train/run/-v 3.mp4"
+    (notes / "2-of-2.jsonl").write_bytes(
+        b"\0\0\0\ngarbage\n{}\n[1]\n" + json.dumps({"target": target, "failed": "then"}).encode() + b"\n{\xff"
+    )
+    assert "failed" not in Journal(out, json.loads((notes / "settings.json").read_text()), (9, 9)).done()[target]
+    (out / target).unlink()
+    (out / "val" / "walk far" / "-v 8.mp4").write_bytes(b"harmed")
+    lines = (notes / "1-of-1.jsonl").read_text().splitlines(keepends=True)
+    (notes / "1-of-1.jsonl").write_text("".join(line for line in lines if "-v 8" not in line))
+    assert prepare(make_plan(raw), raw, out, ENCODING, progress=False) == whole[1]
+    assert files_of(out) == files_of(whole[0])
+
+
+def test_a_raw_folder_that_is_gone_stops_the_run(raw, tmp_path):
+    copy = tmp_path / "raw"
+    shutil.copytree(raw, copy)
+    plan = make_plan(copy)
+    shutil.rmtree(copy)
+    with pytest.raises(PrepareError, match="the raw folder .* is gone; the same command goes on"):
+        prepare(plan, copy, tmp_path / "out", ENCODING, progress=False)
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(raw, tmp_path, monkeypatch):
+    """The error of a full disk, raised where the encoder writes."""
+    from gcvideo.dataset_tools import prepare as module
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "transcode", full)
+    monkeypatch.setattr(module, "run_all", lambda work, jobs, workers, timeout_s: ((job, work(job)) for job in jobs))
+    with pytest.raises(PrepareError, match="No space left on device; the same command goes on"):
+        prepare(make_plan(raw), raw, tmp_path / "out", ENCODING, progress=False)
+    monkeypatch.undo()
+    assert prepare(make_plan(raw), raw, tmp_path / "out", ENCODING, workers=2, progress=False)["present"] == 8
+
+
+def test_whole_videos_are_trimmed_and_clips_named_by_their_id_are_not(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name, frames in (("aaaaaaaaaaa", 200), ("bbbbbbbbbbb", 60)):  # at 15 a second
+        write_video(raw / f"{name}.mp4", numbered_frames(frames))
+    annotations = tmp_path / "train.csv"
+    annotations.write_text(
+        "label,youtube_id,time_start,time_end,split\nrun,aaaaaaaaaaa,2,6,train\nrun,bbbbbbbbbbb,40,44,train\n"
+    )
+    prepare(make_plan(raw, [annotations]), raw, tmp_path / "out", ENCODING, progress=False)
+    with (tmp_path / "out" / "manifest.csv").open(newline="") as stream:
+        frames = {row["path"]: row["num_frames"] for row in csv.DictReader(stream)}
+    assert frames == {
+        "train/run/aaaaaaaaaaa_000002_000006.mp4": "60", "train/run/bbbbbbbbbbb_000040_000044.mp4": "60"
+    }  # fmt: skip
+
+
+def test_command(raw, whole, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["prepare", str(raw), str(out), "--short_side", "48", "--preset", "veryfast", "--workers", "2"]
+    assert main([*arguments, "--shard", "1/2"]) == 0
+    assert "shard 1/2 is done; when all are, run the same command with --merge" in capsys.readouterr().out
+    assert main([*arguments, "--merge"]) == 2
+    assert "5 of 10 videos are not prepared yet" in capsys.readouterr().err
+    assert main([*arguments, "--shard", "2/2"]) == 1
+    told = capsys.readouterr().out
+    assert "8 of 10 official videos are prepared" in told
+    assert "missing: 0; failed: 2" in told
+    assert files_of(out) == files_of(whole[0])
+    assert main([*arguments, "--crf", "30"]) == 2
+    assert "error: " in capsys.readouterr().err
+    for wrong in (["--shard", "3/2"], ["--shard", "x"], ["--workers", "0"], ["--timeout_s", "0"], ["--shards", "-1"]):
+        with pytest.raises(SystemExit) as caught:
+            main([*arguments, *wrong])
+        assert caught.value.code == 2
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_moments(tmp_path):
+    """Of videos that are noise and take their time."""
+    noise = np.random.default_rng(0)
+    (tmp_path / "raw" / "a").mkdir(parents=True)
+    for number in range(40):
+        write_video(tmp_path / "raw" / "a" / f"{number}.mp4", noise.integers(0, 255, (40, 96, 128, 3), np.uint8))
+    options = ["--short_side", "96", "--preset", "slow"]
+    done = subprocess.run(command(tmp_path / "raw", tmp_path / "whole", options), capture_output=True)
+    assert done.returncode == 0, done.stderr
+    killed_at_20_moments(tmp_path / "raw", tmp_path / "out", files_of(tmp_path / "whole"), options, 0.15)
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_moments_on_real_videos(real_videos, tmp_path):
+    """Clips of all sorts, broken ones too, and a part of UCF-101."""
+    raw = tmp_path / "raw"
+    shutil.copytree(real_videos / "clips", raw / "clips")
+    for path in sorted((real_videos / "ucf6").glob("*/*_g01_c0*.mp4")):
+        (raw / path.parent.name).mkdir(exist_ok=True)
+        shutil.copy(path, raw / path.parent.name)
+    for folder in [path for path in (raw / "clips").iterdir() if path.is_dir()]:
+        folder.rename(raw / f"clips {folder.name}")
+    (raw / "clips").rmdir()
+    options = ["--short_side", "64", "--preset", "ultrafast"]
+    assert subprocess.run(command(raw, tmp_path / "whole", options), capture_output=True).returncode == 1
+    killed_at_20_moments(raw, tmp_path / "out", files_of(tmp_path / "whole"), options, 0.5)
+
+
+def command(raw, out, options):
+    return [sys.executable, "-m", "gcvideo", "prepare", str(raw), str(out), "--workers", "2", *options]
+
+
+def killed_at_20_moments(raw, out, expected, options, longest_s):
+    """SIGKILL to the process 20 times, at random moments of its work; then let it end."""
+    draw = random.Random(0)
+    kills = Counter()
+    for _ in range(20):
+        process = subprocess.Popen(command(raw, out, options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        journal = out / ".prepare" / "1-of-1.jsonl"
+        size = journal.stat().st_size if journal.exists() else 0
+        end = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < end:  # until it has begun its work ...
+            if (journal.exists() and journal.stat().st_size > size) or list(out.glob(".prepare/making-*/*.mp4")):
+                break
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, longest_s))  # ... and then at some moment
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills["in work" if not (out / "summary.json").exists() else "after"] += 1
+    assert kills["in work"] >= 3, kills
+    process = subprocess.run(command(raw, out, options), capture_output=True)
+    assert process.returncode in (0, 1), process.stderr
+    assert files_of(out) == expected
+    assert not [path for path in out.rglob("*") if path.name.endswith(".part")], os.listdir(out)

@@ -1,0 +1,227 @@
+"""The task under a real Trainer: it learns, counts videos once, follows its schedule, resumes with the same data."""
+
+import math
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+
+from gcvideo.data.datamodule import VideoDataModule
+from gcvideo.training.task import VideoTask
+
+NAMES = ["a", "b", "c"]
+
+
+def data(manifest, **arguments):
+    defaults = {"stride": 1, "size": 32, "short_side_min": 32, "short_side_max": 36, "clip_frames": 4}
+    return VideoDataModule(str(manifest), **(defaults | {"batch_size": 3, "num_workers": 0} | arguments))
+
+
+def task(names, **arguments):
+    defaults = {"lr": 0.01, "lr_batch": None, "dropout": 0.0, "optimizer": "adamw"}
+    return VideoTask(names, "slowonly_tiny", "gc_all", **(defaults | arguments))
+
+
+class Record(Callback):
+    """Keeps the indices of the training batches and the learning rates."""
+
+    def __init__(self):
+        self.indices, self.rates = [], []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.indices.append(batch[2].tolist())
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def trainer(tmp_path, *callbacks, **arguments):
+    defaults = {"max_epochs": 1, "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return pl.Trainer(
+        default_root_dir=tmp_path, accelerator="cpu", use_distributed_sampler=False, num_sanity_val_steps=0,
+        callbacks=list(callbacks), **(defaults | {"enable_checkpointing": False} | arguments),
+    )  # fmt: skip
+
+
+def test_normalisation_is_on_the_device_and_exact():
+    model = task(NAMES)
+    clips = torch.randint(0, 256, (2, 3, 4, 8, 8), dtype=torch.uint8)
+    expected = (clips.float() / 255 - 0.45) / 0.225
+    torch.testing.assert_close(model.normalise(clips), expected)
+    assert model.normalise(clips).is_contiguous(memory_format=torch.channels_last_3d)
+    assert task(NAMES, channels_last=False).normalise(clips).is_contiguous()
+
+
+def test_views_go_through_the_net_one_by_one():
+    model = task(NAMES).eval()
+    frames = torch.randint(0, 256, (2, 3, 3, 4, 32, 32), dtype=torch.uint8)
+    logits = model(frames)
+    assert logits.shape == (2, 3, 3)
+    torch.testing.assert_close(logits[1, 2], model(frames[1:, 2:])[0, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_it_learns_two_videos_by_heart(tmp_path, synthetic):
+    lines = synthetic.read_text().splitlines()
+    manifest = synthetic.with_name("two.csv")
+    manifest.write_text("\n".join([lines[0], *lines[1:3]]) + "\n")
+    module = data(manifest, val_split="train", batch_size=2, flip=False, clip_frames=8)
+    runner = trainer(tmp_path, max_epochs=30, limit_val_batches=0)
+    runner.fit(task(module.class_names, lr=0.005), module)
+    assert runner.callback_metrics["train/loss"] < 0.1
+
+
+def test_validation_and_test_count_every_video_once(tmp_path, synthetic):
+    module = data(synthetic, temporal_views=2, eval_batch_size=4)
+    model = task(module.class_names)
+    runner = trainer(tmp_path)
+    metrics = runner.validate(model, module, verbose=False)[0]
+    assert set(metrics) == {"val/loss", "val/clip_top1", "val/clip_top5", "val/video_top1", "val/video_top5"}
+    runner.test(model, module, verbose=False)
+    indices, labels, ranks, scores = model.scores.compute()
+    assert indices.tolist() == list(range(6))
+    assert ranks.shape == (6, 6)  # 2 in time x 3 in space
+    by_hand = (scores.argmax(1) == labels).float().mean().item()
+    assert runner.callback_metrics["test/video_top1"].item() == pytest.approx(by_hand)
+    assert runner.callback_metrics["test/clip_top1"].item() == pytest.approx((ranks == 0).float().mean().item())
+
+
+def test_predictions_are_distributions(tmp_path, synthetic):
+    module = data(synthetic, predict=str(synthetic.parent / "test"))
+    outputs = trainer(tmp_path).predict(task(module.class_names), module)
+    assert [int(indices) for indices, _ in outputs] == list(range(6))
+    torch.testing.assert_close(torch.cat([scores for _, scores in outputs]).sum(1), torch.ones(6))
+
+
+def test_learning_rate_is_scaled_and_follows_the_schedule(tmp_path, synthetic):
+    record = Record()
+    module = data(synthetic)
+    model = task(module.class_names, lr=0.1, lr_batch=48, optimizer="sgd", warmup_epochs=0.5, warmup_start=0.5)
+    trainer(tmp_path, record, max_epochs=2, accumulate_grad_batches=2, limit_val_batches=0).fit(model, module)
+    peak = 0.1 * 3 * 2 / 48  # 3 clips, 2 batches accumulated
+    cosine = [0.5 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
+    expected = [0.5, cosine[1], cosine[2], cosine[3]]  # one step of warm-up
+    assert record.rates[1::2] == pytest.approx([peak * factor for factor in expected])
+
+
+def test_bf16_clipping_smoothing_and_moving_average_run(tmp_path, synthetic):
+    module = data(synthetic)
+    runner = trainer(
+        tmp_path, EMAWeightAveraging(decay=0.5), precision="bf16-mixed", gradient_clip_val=1.0, max_steps=3,
+        limit_val_batches=1,
+    )  # fmt: skip
+    runner.fit(task(module.class_names, label_smoothing=0.1), module)
+    assert runner.global_step == 3
+    assert torch.isfinite(runner.callback_metrics["train/loss"])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, synthetic):
+    module = data(synthetic)
+    model = task(module.class_names)
+    torch.nn.init.constant_(model.net.blocks[0].conv.weight, math.nan)
+    with pytest.raises(RuntimeError, match="the training loss is nan at step 0; lower model.lr"):
+        trainer(tmp_path).fit(model, module)
+
+
+def test_class_names_and_settings_travel_in_a_checkpoint_that_loads_safely(tmp_path, synthetic):
+    module = data(synthetic)
+    runner = trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    model = task(module.class_names, ratio=0.5)
+    runner.fit(model, module)
+    runner.save_checkpoint(tmp_path / "a.ckpt")
+    content = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    assert content["hyper_parameters"]["class_names"] == module.class_names
+    assert content["datamodule_hyper_parameters"]["stride"] == 1
+    again = VideoTask.load_from_checkpoint(tmp_path / "a.ckpt", weights_only=True)
+    assert again.class_names == module.class_names
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in again.state_dict().items())
+
+
+@pytest.mark.parametrize("stop", (2, 4, 6))
+@pytest.mark.parametrize("workers", (0, 2))
+def test_a_resumed_run_goes_on_with_the_same_data(tmp_path, synthetic, stop, workers):
+    """4 batches an epoch, 3 epochs; interrupted in the middle of an epoch and at its end."""
+    whole = Record()
+    module = data(synthetic, num_workers=workers)
+    trainer(tmp_path, whole, max_epochs=3, limit_val_batches=0).fit(task(module.class_names), module)
+
+    # As in an interruption: the checkpoint is written inside the epoch, and one batch more is lost.
+    saver = ModelCheckpoint(tmp_path, "stop", every_n_train_steps=stop, enable_version_counter=False)
+    first, second = Record(), Record()
+    module = data(synthetic, num_workers=workers)
+    limits = {"max_epochs": 3, "limit_val_batches": 0}
+    runner = trainer(tmp_path, first, saver, max_steps=stop + 1, enable_checkpointing=True, **limits)
+    runner.fit(task(module.class_names), module)
+    module = data(synthetic, num_workers=workers)
+    trainer(tmp_path, second, **limits).fit(
+        task(module.class_names), module, ckpt_path=tmp_path / "stop.ckpt", weights_only=True
+    )
+    assert len(whole.indices) == 12
+    assert first.indices[:stop] + second.indices == whole.indices
+
+
+def test_settings_of_the_resuming_run_win(tmp_path, synthetic):
+    module = data(synthetic)
+    runner = trainer(tmp_path, max_epochs=2, max_steps=4, limit_val_batches=0)
+    runner.fit(task(module.class_names, lr=0.01, weight_decay=0.5), module)
+    runner.save_checkpoint(tmp_path / "a.ckpt")
+    record = Record()
+    runner = trainer(tmp_path, record, max_epochs=2, limit_val_batches=0)
+    runner.fit(
+        task(module.class_names, lr=0.8, weight_decay=0.25), module, ckpt_path=tmp_path / "a.ckpt", weights_only=True
+    )
+    assert record.rates[0] == pytest.approx(0.8 * 0.5)  # half of the cosine
+    assert [group["weight_decay"] for group in runner.optimizers[0].param_groups] == [0.25, 0.0]
+
+
+def test_no_class_names():
+    with pytest.raises(ValueError, match="class_names must name at least one class"):
+        VideoTask([])
+
+
+def test_pixels_are_normalised_by_channel():
+    model = VideoTask(NAMES, "slowonly_tiny", mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 1.0))
+    clips = torch.full((1, 3, 2, 4, 4), 51, dtype=torch.uint8)  # 0.2
+    expected = torch.tensor([0.2, 0.0, -0.1]).view(1, 3, 1, 1, 1).expand(1, 3, 2, 4, 4)
+    torch.testing.assert_close(model.normalise(clips), expected)
+    assert not [key for key in model.state_dict() if key in ("mean", "std")]
+
+
+def test_fine_tuning_starts_from_weights_and_a_resumed_run_from_its_checkpoint(tmp_path, synthetic):
+    module = data(synthetic)
+    source = task(module.class_names)
+    for parameter in source.net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    torch.save({"state_dict": {f"net.{k}": v for k, v in source.net.state_dict().items()}}, tmp_path / "w.ckpt")
+    model = task(module.class_names, weights=str(tmp_path / "w.ckpt"), lr=0.0)
+    saver = ModelCheckpoint(dirpath=tmp_path, filename="run")
+    trainer(tmp_path, saver, enable_checkpointing=True).fit(model, datamodule=module)
+    key = "blocks.1.res_blocks.0.branch2.conv_a.weight"
+    assert torch.equal(model.net.state_dict()[key], source.net.state_dict()[key])
+    torch.save({"state_dict": {f"net.{k}": v * 0 for k, v in source.net.state_dict().items()}}, tmp_path / "w.ckpt")
+    again = task(module.class_names, weights=str(tmp_path / "w.ckpt"), lr=0.0)
+    trainer(tmp_path, max_epochs=2).fit(again, datamodule=module, ckpt_path=str(tmp_path / "run.ckpt"))
+    assert torch.equal(again.net.state_dict()[key], source.net.state_dict()[key])
+    (tmp_path / "w.ckpt").unlink()  # a validation needs the weights no more
+    trainer(tmp_path).validate(again, datamodule=module, verbose=False)
+
+
+@pytest.mark.slow
+def test_an_image_model_learns_images_through_the_same_task(tmp_path):
+    """Classes told apart by colour, in a folder split/class/file."""
+    pl.seed_everything(0)
+    from torchvision.io import write_png
+
+    for split, count in (("train", 8), ("val", 2)):
+        for label, colour in (("blue", 2), ("red", 0)):
+            folder = tmp_path / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                image = torch.randint(0, 100, (3, 40, 48), dtype=torch.uint8)
+                image[colour] += 120
+                write_png(image, str(folder / f"{number}.png"))
+    module = data(
+        tmp_path, clip_frames=1, batch_size=8, min_area=0.5, test_split="val", temporal_views=1, spatial_views=1
+    )
+    model = VideoTask(module.class_names, "resnet50", "gc_all", optimizer="adamw", lr=3e-4, lr_batch=None, ratio=1 / 16)
+    fit = trainer(tmp_path, max_epochs=10)
+    fit.fit(model, datamodule=module)
+    assert fit.logged_metrics["val/video_top1"] == 1.0
