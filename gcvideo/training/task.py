@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
-from gcvideo.models import BlocksName, NetworkName, create_model, find_weights, load_weights, other_function
-from gcvideo.models.weights import Inflation
+from gcvideo.models import BlocksName, Inflation, NetworkName, create_model, find_weights, load_weights, other_function
 from gcvideo.training import optim
 from gcvideo.training.metrics import VideoScores, accuracies, average_views
 
