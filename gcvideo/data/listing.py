@@ -19,12 +19,14 @@ from itertools import compress
 from operator import itemgetter
 from pathlib import Path
 
+from gcvideo.errors import UsageError
+
 MAX_ERRORS_SHOWN = 10
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".jpg", ".jpeg", ".png", ".webp")
 """Of the videos and images that are looked for in a folder."""
 
 
-class ManifestError(ValueError):
+class ManifestError(UsageError):
     """The manifest can't be used; the message has every problem (the first ones), each with its line."""
 
 

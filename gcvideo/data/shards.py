@@ -13,12 +13,13 @@ from itertools import islice
 from typing import IO
 
 from gcvideo.data.manifest import Shard
+from gcvideo.errors import GcvideoError
 
 TRIES = 3
 """Times that a shard is asked for before a connection that fails ends the run."""
 
 
-class ShardError(RuntimeError):
+class ShardError(GcvideoError):
     """A shard that is missing, cut short, or is not the one that the manifest tells."""
 
 

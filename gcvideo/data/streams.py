@@ -15,15 +15,13 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from gcvideo.data.dataset import EvalDataset, TrainDataset, collate
+from gcvideo.data.batch import Batch, collate
+from gcvideo.data.dataset import EvalDataset, TrainDataset
 from gcvideo.data.manifest import Videos
 from gcvideo.data.sampling import mix_seed
 from gcvideo.data.shards import read_run
-
-Batch = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gcvideo.data.decode import VideoDecodeError, VideoFile, choose_decoder, open_video
+from gcvideo.data.decode import VideoDecodeError, VideoFile, decoder_faults, open_video
 from gcvideo.data.decode.pyav_reader import PyavReader, decode_all
 from gcvideo.data.decode.reader import check_container
 
@@ -24,7 +24,7 @@ def examine(file: str, full: bool) -> dict[str, Any]:
         full: decode every frame instead of the first, the middle and the last.
 
     Returns:
-        num_frames, fps, width, height (upright), codec, decoder and reason (`choose_decoder`; decord only for a file
+        num_frames, fps, width, height (upright), codec, decoder and reason (`decoder_faults`; decord only for a file
         that was decoded as a whole and of which it gives PyAV's frames), sha256 (16 digits of the content's), look
         (see `look_of`).
     """
@@ -39,7 +39,8 @@ def examine(file: str, full: bool) -> dict[str, Any]:
 def _examine(path: str, full: bool) -> dict[str, Any]:
     check_container(path, None)
     file = VideoFile(path)
-    decoder, reason = choose_decoder(file)
+    fault = decoder_faults(file)["decord"]
+    decoder, reason = ("decord", "decord reads it exactly") if fault is None else ("pyav", fault)
     reader = PyavReader(file)
     if full and file.is_indexed:
         decoded = sum(1 for _ in decode_all(file))
@@ -51,7 +52,7 @@ def _examine(path: str, full: bool) -> dict[str, Any]:
         decoder, reason = "pyav", "not decoded as a whole: decord would pass damage over (--full)"
     if decoder == "decord":
         try:
-            if not torch.equal(open_video(path, "decord", verdict="decord").read(places), frames):
+            if not torch.equal(open_video(path, "decord").read(places), frames):
                 decoder, reason = "pyav", "decord gives other frames"
         except VideoDecodeError as error:
             decoder, reason = "pyav", f"decord fails: {error.reason}"

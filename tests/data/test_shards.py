@@ -17,18 +17,30 @@ import torch
 from torch.utils.data import DataLoader
 
 from gcvideo.cli.main import main
-from gcvideo.data.datamodule import VideoDataModule
-from gcvideo.data.dataset import BrokenVideoError, ClipSettings, EvalDataset, TrainDataset
+from gcvideo.data.datamodule import Splits, VideoDataModule
+from gcvideo.data.dataset import BrokenVideoError, EvalDataset, TrainDataset
 from gcvideo.data.listing import ManifestError
 from gcvideo.data.manifest import Video, read_manifest
+from gcvideo.data.sampling import Clip
 from gcvideo.data.shards import ShardError, read_run, read_video
 from gcvideo.data.streams import EvalStream, Share, TrainStream
+from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.dataset_tools.journal import PrepareError
 from gcvideo.dataset_tools.pack import pack
 from gcvideo.dataset_tools.synthetic import write_video
 from tests.conftest import numbered_frames
 
-CLIP = ClipSettings(clip_frames=4, stride=2, size=32)
+CLIP = Clip(frames=4, stride=2)
+AUGMENT = Augmentation(32, (32, 40))
+VIEWS = Views(2, 3, 32, 40)
+
+
+def train_set(videos, max_broken=0.5):
+    return TrainDataset(videos, CLIP, AUGMENT, 3, max_broken, "pyav")
+
+
+def eval_set(videos):
+    return EvalDataset(videos, CLIP, VIEWS, False, "pyav")
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +99,7 @@ def test_packing_goes_on_and_gives_equal_bytes(packed, tmp_path):
 
 def train_stream(packed, world_size=1, rank=0, batch_size=2, **share):
     videos = read_manifest(packed / "shards" / "manifest.csv", "train")
-    dataset = TrainDataset(videos, CLIP, (32, 40), True, seed=3, max_broken=0.5)
+    dataset = train_set(videos)
     batches = len(videos) // world_size // batch_size
     return TrainStream(dataset, videos, Share(rank, world_size, batch_size, batches, block=5, **share))
 
@@ -114,9 +126,7 @@ def test_a_training_epoch_has_every_video_once(packed, world_size, workers):
 def test_items_are_those_of_files(packed):
     """Of the same (seed, epoch, index)."""
     stream = train_stream(packed, epoch=4)
-    files = TrainDataset(
-        [Video(str(packed / v.name), v.label, v.name) for v in stream.videos], CLIP, (32, 40), True, 3, 0.5
-    )
+    files = train_set([Video(str(packed / v.name), v.label, v.name) for v in stream.videos])
     for frames, labels, indices in stream:
         for item, label, index in zip(frames, labels.tolist(), indices.tolist()):
             expected = files[(4, index)]
@@ -142,10 +152,10 @@ def test_a_resumed_epoch_goes_on(packed, workers):
 @pytest.mark.parametrize("world_size", (1, 2, 5))
 def test_an_evaluation_has_every_video_once(packed, world_size, workers):
     videos = read_manifest(packed / "shards" / "manifest.csv", "val")
-    files = EvalDataset([Video(str(packed / v.name), v.label, v.name) for v in videos], CLIP, 40, 2, 3, False)
+    files = eval_set([Video(str(packed / v.name), v.label, v.name) for v in videos])
     seen = {}
     for rank in range(world_size):
-        dataset = EvalDataset(videos, CLIP, 40, 2, 3, False)
+        dataset = eval_set(videos)
         stream = EvalStream(dataset, videos, Share(rank, world_size, 2), max(workers, 1))
         batches = list(DataLoader(stream, batch_size=None, num_workers=workers))
         assert len(batches) == len(stream)
@@ -207,9 +217,8 @@ def test_the_data_module(packed, address):
 
     def loaders(manifest, **settings):
         data = VideoDataModule(
-            str(manifest), class_names=["a", "b"], test_split="val", clip_frames=4, stride=2, size=32,
-            short_side_min=32, short_side_max=40, temporal_views=2, spatial_views=3, batch_size=4, num_workers=2,
-            **settings,
+            str(manifest), class_names=["a", "b"], splits=Splits(test="val"), clip=CLIP, augment=AUGMENT,
+            views=Views(2, 3), batch_size=4, num_workers=2, **settings,
         )  # fmt: skip
         data.setup("fit")
         data.setup("test")
@@ -305,7 +314,7 @@ def test_shards_must_be_listed_in_their_order(tmp_path):
 
 def test_broken_videos_are_replaced_by_others_of_their_block(packed, tmp_path, caplog):
     videos = rewrite(packed, tmp_path, lambda members: [(members[0][0], b"broken"), *members[1:]])
-    dataset = TrainDataset(videos, CLIP, (32, 40), True, 3, max_broken=0.1)
+    dataset = train_set(videos, max_broken=0.1)
     stream = TrainStream(dataset, videos, Share(0, 1, 2, 11, block=5))
     seen = [index for _, _, indices in stream for index in indices.tolist()]
     assert 0 not in seen
