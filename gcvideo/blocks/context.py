@@ -29,7 +29,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gcvideo.blocks.family import Family
 from gcvideo.blocks.ranked import Conv, RankedBlock
+
+__all__ = [
+    "ContextBlock1d",
+    "ContextBlock2d",
+    "ContextBlock3d",
+    "SimplifiedNonLocal1d",
+    "SimplifiedNonLocal2d",
+    "SimplifiedNonLocal3d",
+]
 
 PoolingType = Literal["att", "avg"]
 FusionType = Literal["channel_add", "channel_mul"]
@@ -245,3 +255,7 @@ class SimplifiedNonLocal3d(_SimplifiedNonLocal):
     """
 
     ndim = 3
+
+
+CONTEXT = Family((ContextBlock1d, ContextBlock2d, ContextBlock3d), site="after_1x1")
+SIMPLIFIED_NON_LOCAL = Family((SimplifiedNonLocal1d, SimplifiedNonLocal2d, SimplifiedNonLocal3d), site="after_1x1")

@@ -27,7 +27,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gcvideo.blocks.family import Family
 from gcvideo.blocks.ranked import RankedBlock
+
+__all__ = ["NonLocalBlock1d", "NonLocalBlock2d", "NonLocalBlock3d"]
 
 Mode = Literal["embedded_gaussian", "gaussian", "dot_product", "concatenation"]
 
@@ -205,3 +208,6 @@ class NonLocalBlock3d(_NonLocalBlock):
     """
 
     ndim = 3
+
+
+NON_LOCAL = Family((NonLocalBlock1d, NonLocalBlock2d, NonLocalBlock3d), site="after_block")

@@ -16,7 +16,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from gcvideo.blocks.family import Family
 from gcvideo.blocks.ranked import RankedBlock
+
+__all__ = ["SqueezeExcitation1d", "SqueezeExcitation2d", "SqueezeExcitation3d"]
 
 
 class _SqueezeExcitation(RankedBlock):
@@ -77,3 +80,6 @@ class SqueezeExcitation3d(_SqueezeExcitation):
     """
 
     ndim = 3
+
+
+SQUEEZE_EXCITATION = Family((SqueezeExcitation1d, SqueezeExcitation2d, SqueezeExcitation3d), site="after_1x1")
