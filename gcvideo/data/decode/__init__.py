@@ -15,7 +15,16 @@ from gcvideo.data.decode.pyav_reader import PyavReader
 from gcvideo.data.decode.reader import Reader, VideoDecodeError, check_container
 from gcvideo.data.decode.torchcodec_reader import TorchcodecReader, torchcodec_fault
 
-__all__ = ["IMAGE_SUFFIXES", "DecoderName", "Reader", "VideoDecodeError", "VideoFile", "choose_decoder", "open_video"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "DecoderName",
+    "Reader",
+    "VideoDecodeError",
+    "VideoFile",
+    "choose_decoder",
+    "decoder_faults",
+    "open_video",
+]
 
 DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
 
@@ -24,6 +33,14 @@ def choose_decoder(file: VideoFile) -> tuple[Literal["decord", "pyav"], str]:
     """What `auto` may take for an undamaged file, and why: decord where it is right, else PyAV."""
     fault = decord_fault(file)
     return ("decord", "decord reads it exactly") if fault is None else ("pyav", fault)
+
+
+def decoder_faults(file: VideoFile) -> dict[str, str | None]:
+    """For each decoder, why it must not read this file, or None if it returns exactly the frames of a full decode.
+
+    The reasons come from the packets alone: they hold for an undamaged file.
+    """
+    return {"pyav": None, "decord": decord_fault(file), "torchcodec": torchcodec_fault(file)}
 
 
 def open_video(path: str, decoder: DecoderName = "auto", data: bytes | None = None, verdict: str = "") -> Reader:
