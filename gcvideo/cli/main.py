@@ -49,33 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(args)
 
 
-def _synth(args: Sequence[str]) -> int:
-    parser = verb_parser(
-        "synth",
-        "Write H.264 videos of two objects whose relation is the class, and a manifest.",
-    )
-    parser.add_argument("out", help="folder to write into")
-    parser.add_argument("--train", type=int, default=1500, help="number of training videos")
-    parser.add_argument("--val", type=int, default=120, help="number of validation videos")
-    parser.add_argument("--test", type=int, default=300, help="number of test videos")
-    parser.add_argument("--frames", type=int, default=20, help="frames of a video")
-    parser.add_argument("--size", type=int, default=64, help="width and height in pixels")
-    parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files")
-    parser.add_argument("--workers", type=int, default=None, help="processes; one for each core if not given")
-    given = parser.parse_args(args)
-
-    from gcvideo.dataset_tools.synthetic import write_dataset
-
-    counts = {"train": given.train, "val": given.val, "test": given.test}
-    try:
-        manifest = write_dataset(given.out, counts, given.frames, given.size, given.seed, given.workers)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{sum(counts.values())} videos; manifest: {manifest}")
-    return 0
-
-
 def _sweep(args: Sequence[str]) -> int:
     parser = verb_parser(
         "sweep",
@@ -159,15 +132,23 @@ def _export(args: Sequence[str]) -> int:
 
 
 def _data_verb(args: Sequence[str], verb: str) -> int:
-    from gcvideo.cli import datasets as command
+    from gcvideo.cli.datasets import VERBS
+    from gcvideo.errors import GcvideoError
 
-    return int(getattr(command, f"{verb}_command")(args))
+    try:
+        return VERBS[verb].run(VERBS[verb].parser().parse_args(args))
+    except GcvideoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("stopped; the same command resumes", file=sys.stderr)
+        return 130
 
 
 _VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "export": _export,
     "sweep": _sweep,
-    "synth": _synth,
+    "synth": partial(_data_verb, verb="synth"),
     "table": _table,
     **{verb: partial(_data_verb, verb=verb) for verb in ("prepare", "check", "download")},
 }
