@@ -186,8 +186,8 @@ def test_command(folder, tmp_path, capsys):
     assert main(["check", str(folder / "shards.csv")]) == 2
     assert "lists shards" in capsys.readouterr().err
     assert main(["check", str(folder / "manifest.csv"), "--split", "x"]) == 2
-    with pytest.raises(SystemExit):
-        main(["check", str(folder / "manifest.csv"), "--update", "--split", "train"])
+    assert main(["check", str(folder / "manifest.csv"), "--update", "--split", "train"]) == 2
+    assert "--update needs a manifest that is a CSV file" in capsys.readouterr().err
 
 
 def test_a_folder_and_a_list_can_be_checked(videos, tmp_path):

@@ -63,7 +63,7 @@ def test_download_unpack_and_match(server, tmp_path, capsys):
     out = tmp_path / "raw"
     arguments = ["download", "k400", str(out), "--splits", "val", "replacement", "--mirror", server.url]
     assert main(arguments) == 0
-    assert "all is there" in capsys.readouterr().out
+    assert f"{out}: complete" in capsys.readouterr().out
     assert (out / "val/part_0/abcdefghij0_000001_000011.mp4").read_bytes() == b"zero"
     assert (out / "val/part 1/home/user/abcdefghij1_000001_000011.mp4").read_bytes() == b"one"
     assert not list(out.rglob("._*"))

@@ -48,7 +48,7 @@ def test_jobs_are_read_as_they_are_needed():
 def test_workers_end_when_the_parent_is_killed(tmp_path, state):
     code = (
         "import sys, os, time, pathlib\n"
-        "from tests.prepare import test_pool\n"
+        "from tests.dataset_tools import test_pool\n"
         "from gcvideo.dataset_tools.pool import run_all\n"
         "for job, answer in run_all(test_pool.work, ['a', 'hang'], 1, 1000):\n"
         "    print(answer['pid'], flush=True)\n"

@@ -198,18 +198,18 @@ def test_whole_videos_are_trimmed_and_clips_named_by_their_id_are_not(tmp_path):
 def test_command(raw, whole, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["prepare", str(raw), str(out), "--short_side", "48", "--preset", "veryfast", "--workers", "2"]
-    assert main([*arguments, "--shard", "1/2"]) == 0
-    assert "shard 1/2 is done; when all are, run the same command with --merge" in capsys.readouterr().out
+    assert main([*arguments, "--part", "1/2"]) == 0
+    assert "part 1/2 is done; when all are, run the same command with --merge" in capsys.readouterr().out
     assert main([*arguments, "--merge"]) == 2
     assert "5 of 10 videos are not prepared yet" in capsys.readouterr().err
-    assert main([*arguments, "--shard", "2/2"]) == 1
+    assert main([*arguments, "--part", "2/2"]) == 1
     told = capsys.readouterr().out
     assert "8 of 10 official videos are prepared" in told
     assert "missing: 0; failed: 2" in told
     assert files_of(out) == files_of(whole[0])
     assert main([*arguments, "--crf", "30"]) == 2
     assert "error: " in capsys.readouterr().err
-    for wrong in (["--shard", "3/2"], ["--shard", "x"], ["--workers", "0"], ["--timeout_s", "0"], ["--shards", "-1"]):
+    for wrong in (["--part", "3/2"], ["--part", "x"], ["--workers", "0"], ["--timeout_s", "0"], ["--shards", "-1"]):
         with pytest.raises(SystemExit) as caught:
             main([*arguments, *wrong])
         assert caught.value.code == 2
