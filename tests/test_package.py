@@ -30,7 +30,5 @@ def test_a_clone_does_not_hide_the_package_from_its_parent_folder(tmp_path):
     (tmp_path / "gcvideo" / "gcvideo").mkdir(parents=True)
     code = "import gcvideo; print(gcvideo.__version__)"
     environment = {"PATH": "/usr/bin:/bin"}  # without PYTHONPATH: only what is installed counts
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.stdout == f"{gcvideo.__version__}\n", done.stderr

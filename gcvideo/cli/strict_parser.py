@@ -61,7 +61,7 @@ class StrictParser(LightningArgumentParser):
         parser = subparsers.choices[self.verb] if subparsers is not None else self
         return [action.dest for action in parser._actions if action.dest not in ("help", "config")]
 
-    def format_help(self) -> str:
+    def format_help(self, formatter: Any = None) -> str:
         """A line or two for each option of ours; Lightning's Trainer by name."""
         lines = [
             f"usage: gcvideo {self.verb} [--config FILE ...] [--NAME VALUE ...]",
@@ -80,7 +80,9 @@ class StrictParser(LightningArgumentParser):
 
 def _option_lines(action: Any, group: str) -> Iterator[str]:
     """Help of one option: its name and default, and what it means."""
-    is_section = not action.option_strings or action.dest in (group, "trainer", "help") or "CONFIG" in str(action.metavar)
+    is_section = (
+        not action.option_strings or action.dest in (group, "trainer", "help") or "CONFIG" in str(action.metavar)
+    )
     if is_section and action.dest != "config":
         return
     choices = getattr(action, "choices", None)

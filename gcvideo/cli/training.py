@@ -111,7 +111,9 @@ class GcvideoCLI(LightningCLI):
         requested = requested or "best"
         path = folder / f"{requested}.ckpt" if requested in ("last", "best") else Path(requested)
         if not path.is_file():
-            raise UsageError(f"no checkpoint {path}: pass --ckpt_path <file>, or the --name of a run that has been fitted")
+            raise UsageError(
+                f"no checkpoint {path}: pass --ckpt_path <file>, or the --name of a run that has been fitted"
+            )
         return str(path)
 
     def _adopt_settings(self, config: Namespace) -> None:

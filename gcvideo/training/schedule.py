@@ -130,7 +130,8 @@ def effective_batch(trainer: pl.Trainer) -> int:
         UsageError: the training loader has no batch size.
     """
     sources = (getattr(trainer, "datamodule", None), trainer.train_dataloader)
-    per_device = next((source.batch_size for source in sources if getattr(source, "batch_size", None)), None)
+    sizes = [getattr(source, "batch_size", None) for source in sources]
+    per_device = sizes[0] or sizes[1]
     if per_device is None:
         raise UsageError(
             f"the training loader ({type(trainer.train_dataloader).__name__}) has no batch_size, which the learning "

@@ -231,7 +231,17 @@ def test_broken_videos_in_a_run(tmp_path, synthetic):
     assert done.returncode == 0, done.stderr
     assert "1 of 13 videos (fit) can't be decoded: " in done.stderr
 
-    tests = ["test", "--name", "demo", "--runs_dir", runs, "--trainer.accelerator", "cpu", "--data.loading.max_broken", "0.1"]
+    tests = [
+        "test",
+        "--name",
+        "demo",
+        "--runs_dir",
+        runs,
+        "--trainer.accelerator",
+        "cpu",
+        "--data.loading.max_broken",
+        "0.1",
+    ]
     done = gcvideo(*tests, cwd=tmp_path)
     assert done.returncode == 1
     assert "broken test.mp4: the file is empty (skip_broken: true evaluates the others" in done.stderr.splitlines()[-1]

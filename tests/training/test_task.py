@@ -71,7 +71,11 @@ def test_it_learns_two_videos_by_heart(tmp_path, synthetic):
     manifest = synthetic.with_name("two.csv")
     manifest.write_text("\n".join([lines[0], *lines[1:3]]) + "\n")
     module = data(
-        manifest, splits=Splits(val="train"), batch_size=2, augment=Augmentation(32, (32, 36), flip=False), clip=Clip(8, 1)
+        manifest,
+        splits=Splits(val="train"),
+        batch_size=2,
+        augment=Augmentation(32, (32, 36), flip=False),
+        clip=Clip(8, 1),
     )
     runner = trainer(tmp_path, max_epochs=30, limit_val_batches=0)
     runner.fit(task(module.class_names, lr=0.005), module)
@@ -104,7 +108,10 @@ def test_learning_rate_is_scaled_and_follows_the_schedule(tmp_path, synthetic):
     record = Record()
     module = data(synthetic)
     model = task(
-        module.class_names, lr=0.1, optim=Optimization("sgd", 48), schedule=Schedule(warmup_epochs=0.5, warmup_start=0.5)
+        module.class_names,
+        lr=0.1,
+        optim=Optimization("sgd", 48),
+        schedule=Schedule(warmup_epochs=0.5, warmup_start=0.5),
     )
     trainer(tmp_path, record, max_epochs=2, accumulate_grad_batches=2, limit_val_batches=0).fit(model, module)
     peak = 0.1 * 3 * 2 / 48  # 3 clips, 2 batches accumulated
