@@ -7,7 +7,7 @@ import difflib
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from pytorch_lightning.cli import LightningArgumentParser
@@ -42,10 +42,7 @@ class StrictParser(LightningArgumentParser):
         """Print at most five lines and exit with 2."""
         lines = [line.strip() for line in str(message).splitlines() if line.strip()]
         first = lines[0] if lines else "bad arguments"
-        # Of a nested message, the last line that names an expectation is the cause. For unions jsonargparse writes it
-        # as a list item ("- Expected ...").
-        causes = [line.removeprefix("- ") for line in lines[1:] if re.search(r"^(- )?Expected|line \d+, column", line)]
-        shown = [f"error: {first[:300]}", *(cause[:300] for cause in causes[-1:])]
+        shown = [f"error: {first[:300]}", *(cause[:300] for cause in _causes(lines[1:]))]
         match = re.search(r"option '([\w.]+)'", message) or re.search(r"--([\w.]+)", message)
         if match:
             near = difflib.get_close_matches(match[1], self.option_names(), n=3, cutoff=0.5)
@@ -76,6 +73,20 @@ class StrictParser(LightningArgumentParser):
                 if action.dest.partition(".")[0] == group or (not group and "." not in action.dest):
                     lines += _option_lines(action, group)
         return "\n".join([*lines, "", "trainer:", textwrap.indent(_TRAINER, "  "), ""])
+
+
+def _causes(lines: Sequence[str]) -> list[str]:
+    """The one line of jsonargparse's details that tells the cause.
+
+    For a union of types, jsonargparse lists an expectation for each of them ("- Expected a <class 'int'>"), and the
+    value in a line of its own.
+    """
+    value = next((line.partition(": ")[2] for line in lines if line.startswith("Given value: ")), None)
+    if value is None:
+        return [line for line in lines if re.search(r"^Expected|line \d+, column", line)][-1:]
+    types = [line.removeprefix("- Expected ").removeprefix("a ") for line in lines if line.startswith("- Expected ")]
+    names = [re.sub(r"<class '([\w.]+)'>", r"\1", name).replace("NoneType", "null") for name in types]
+    return [f"Expected {' or '.join(names)}. Got value: {value}"]
 
 
 def _option_lines(action: Any, group: str) -> Iterator[str]:

@@ -3,8 +3,8 @@
 - An unknown or abbreviated key, in YAML or on the command line, is an error with a suggestion; the exit status is 2.
 - A run lives in one folder, `<runs_dir>/<name>`: checkpoints/, tensorboard/, metrics/, config.yaml, report.*. A second
   `fit` into it must ask to resume (`--ckpt_path last`).
-- `--ckpt_path` takes a file, `last` or `best` (of this run). `validate`, `test` and `predict` use `best` by default, and
-  take from the checkpoint every setting that the command line and the files do not set.
+- `--ckpt_path` takes a file, `last` or `best` (of this run). `validate`, `test` and `predict` use `best` by default,
+  and take from the checkpoint every setting that the command line and the files do not set.
 - `fit` takes its settings from the configuration only, also when it resumes.
 """
 
@@ -199,7 +199,7 @@ def _look_up(settings: dict[str, Any], key: str) -> tuple[bool, Any]:
     return True, value
 
 
-def check_block_options(parser: StrictParser, model: Namespace) -> None:
+def check_block_options(parser: LightningArgumentParser, model: Namespace) -> None:
     """Check the types of `model.block` against the block's own signature, which is where its options are declared."""
     options = dict(model.block or {})
     if not options or model.blocks == "none":

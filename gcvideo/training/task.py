@@ -280,13 +280,15 @@ def refuse_tuners(trainer: pl.Trainer, optim: Optimization) -> None:
     Raises:
         UsageError: they contradict the settings; the message says how to use them.
     """
-    finders = [type(callback) for callback in trainer.callbacks if isinstance(callback, LearningRateFinder)]
-    if finders and optim.lr_batch is not None:
+    if optim.lr_batch is None:
+        return  # the rate is taken as it is
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    if any(isinstance(callback, LearningRateFinder) for callback in callbacks):
         raise UsageError(
             "LearningRateFinder suggests the rate of the optimizer, but model.lr is scaled by batch / optim.lr_batch: "
             "set model.optim.lr_batch to null to use it"
         )
-    if optim.lr_batch is not None and any(isinstance(callback, BatchSizeFinder) for callback in trainer.callbacks):
+    if any(isinstance(callback, BatchSizeFinder) for callback in callbacks):
         raise UsageError(
             "BatchSizeFinder changes the batch, and with it the learning rate that optim.lr_batch scales: "
             "set model.optim.lr_batch to null to use it"

@@ -56,8 +56,8 @@ def test_version_unknown_verb_and_no_verb(capsys):
     assert capsys.readouterr().out == "gcvideo 0.1.0\n"
     assert main(["train"]) == 2
     assert (
-        "no verb 'train'; expected one of fit, validate, test, predict, sweep, table, export, prepare, check, download, synth"
-        in capsys.readouterr().err
+        "no verb 'train'; expected one of fit, validate, test, predict, "
+        "sweep, table, export, prepare, check, download, synth" in capsys.readouterr().err
     )
     assert main([]) == 2
 

@@ -126,14 +126,14 @@ def test_no_value_is_a_default(tmp_path, monkeypatch):
 def test_all_training_verbs_have_the_same_settings(verb, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    class Parsed(Exception):
+    class ParsedError(Exception):
         pass
 
     class Parse(GcvideoCLI):
         def before_instantiate_classes(self):
-            raise Parsed({name for name in self._parser(verb).option_names() if re.match(r"model|data", name)})
+            raise ParsedError({name for name in self._parser(verb).option_names() if re.match(r"model|data", name)})
 
-    with pytest.raises(Parsed) as options:
+    with pytest.raises(ParsedError) as options:
         Parse(verb, [])
     assert {f"model.{name}" for name in MODEL} | {f"data.{name}" for name in DATA} <= options.value.args[0]
 
