@@ -56,7 +56,8 @@ class StrictParser(LightningArgumentParser):
         """Names of all options of the verb, such as "model.optim.lr_batch"."""
         subparsers = self._subcommands_action  # None in the parser of a verb
         parser = subparsers.choices[self.verb] if subparsers is not None else self
-        return [action.dest for action in parser._actions if action.dest not in ("help", "config")]
+        names = [action.dest for action in parser._actions]
+        return [name for name in names if name not in ("help", "config") and not name.endswith(".help")]
 
     def format_help(self, formatter: Any = None) -> str:
         """A line or two for each option of ours; Lightning's Trainer by name."""

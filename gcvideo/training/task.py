@@ -163,9 +163,7 @@ class VideoTask(pl.LightningModule):
     @property
     def backbone(self) -> nn.Module:
         """All of the network but its last child, the classifier; what Lightning's `BackboneFinetuning` freezes."""
-        stages = (
-            self.net.blocks if hasattr(self.net, "blocks") else self.net
-        )  # pytorchvideo's Net holds its stages there
+        stages: Any = getattr(self.net, "blocks", self.net)  # pytorchvideo's Net holds its stages there
         return nn.Sequential(*list(stages.children())[:-1])
 
     def prepare_data(self) -> None:

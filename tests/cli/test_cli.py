@@ -96,7 +96,7 @@ def test_a_wrong_argument_is_a_short_error(monkeypatch, capsys, arguments, expec
     ("text", "expected"),
     (
         ("model:\n  attn: gc5\n", ("model.attn",)),
-        ("model:\n  contexts: gc5\n", ("model.contexts", "model.blocks")),
+        ("model:\n  block_s: gc5\n", ("model.block_s", "model.blocks")),
         ("trainer:\n  max_epoch: 5\n", ("trainer.max_epoch", "trainer.max_epochs")),
         ("modle:\n  lr: 1\n", ("modle",)),
         ("model:\n  blocks: gcb\n", ("model.blocks", "gcb")),
@@ -136,7 +136,7 @@ def test_print_config_is_yaml_and_can_be_read_back(tmp_path):
         (["fit", "--ckpt_path", "last", "--name", "none"], "no checkpoint .*last.ckpt"),
         (["fit", "--data.manifest", "no.csv"], "no.csv: no such manifest file"),
         (["fit"], "no such manifest file"),
-        (["fit", "--data.augment.size", "300"], "expected 1 <= size <= short_side"),
+        (["fit", "--data.augment.size", "300"], "expected 1 <= augment.size <= augment.short_side"),
         (["fit", "--model.weights", "nothing.pth"], "weights must be a file or a name of .*got 'nothing.pth'"),
         (["fit", "--model.block.mode", "gaussian"], "made of ContextBlock3d, which takes no mode"),
         (["fit", "--model.blocks", "gc5"], "needs blocks .1, 3. of res3, which has only 1"),

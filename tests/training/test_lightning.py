@@ -77,7 +77,8 @@ def test_any_loader_of_our_batch_form(tmp_path):
 
 
 def test_a_loader_without_batch_size(tmp_path):
-    batches = [[torch.stack([Clips()[i][0] for i in (0, 1)]), torch.tensor([0, 1]), torch.tensor([0, 1])]]
+    batch = (torch.stack([Clips()[i][0] for i in (0, 1)]), torch.tensor([0, 1]), torch.tensor([0, 1]))
+    batches = DataLoader([batch], batch_size=None)
     with pytest.raises(UsageError, match="has no batch_size, which .* scaled by; set model.optim.lr_batch to null"):
         trainer(tmp_path).fit(task(optim=Optimization("adamw")), batches)
     runner = trainer(tmp_path)
@@ -93,7 +94,9 @@ def test_a_run_without_an_end(tmp_path):
 def test_a_network_of_ones_own(tmp_path):
     """Trained, saved, and loaded again with the same class of network."""
     net = Network()
-    model = VideoTask(NAMES, net=net, blocks="gc", block={"at": ["body"], "ratio": 0.5}, optim=ADAMW)
+    model = VideoTask(
+        NAMES, net=net, blocks="gc", block={"at": ["body"], "site": "after_block", "ratio": 0.5}, optim=ADAMW
+    )
     assert type(inserted_blocks(net)["body"]) is ContextBlock3d
     runner = trainer(tmp_path)
     runner.fit(model, DataLoader(Clips(), batch_size=4))
@@ -127,15 +130,15 @@ def test_a_network_with_another_number_of_classes(tmp_path):
 
 def test_the_learning_rate_finder(tmp_path):
     """It tries its own rates, not those of our schedule, and its suggestion becomes `lr`."""
-    loader = DataLoader(Clips(32), batch_size=2)
+    loader = DataLoader(Clips(80), batch_size=2)
     with pytest.raises(UsageError, match="LearningRateFinder .* set model.optim.lr_batch to null"):
         Tuner(trainer(tmp_path)).lr_find(task(optim=Optimization("adamw")), loader)
     model = task(lr=1e-5)
-    finder = Tuner(trainer(tmp_path)).lr_find(model, loader, min_lr=1e-6, max_lr=0.1, num_training=12)
+    finder = Tuner(trainer(tmp_path)).lr_find(model, loader, min_lr=1e-6, max_lr=0.1, num_training=36)
     assert finder.results["lr"][0] == pytest.approx(1e-6, rel=0.5)
     assert finder.results["lr"][-1] > 0.01
     assert model.hparams["lr"] == finder.suggestion() != 1e-5
-    runner = trainer(tmp_path, callbacks=[LearningRateFinder(min_lr=1e-6, num_training=8)])
+    runner = trainer(tmp_path, callbacks=[LearningRateFinder(min_lr=1e-6, num_training_steps=30)])
     runner.fit(task(), loader)
     assert runner.callbacks[0].optimal_lr is not None
 
@@ -147,7 +150,7 @@ def test_the_batch_size_finder(tmp_path, synthetic):
     names = data.class_names
     runner = trainer(tmp_path, limit_val_batches=0)
     model = VideoTask(names, "slowonly_tiny", optim=ADAMW)
-    assert Tuner(runner).scale_batch_size(model, datamodule=data, max_trials=1, steps_per_trial=1, init_val=2) == 4
+    assert Tuner(runner).scale_batch_size(model, datamodule=data, max_trials=2, steps_per_trial=1, init_val=2) == 4
     assert data.batch_size == 4
 
 
