@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gcvideo import __version__
 from gcvideo.cli import datasets, experiments, networks
+from gcvideo.cli.help import stored_help
 from gcvideo.cli.parser import Verb
 from gcvideo.errors import GcvideoError
 
@@ -56,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: str, args: list[str]) -> int:
+    if verb in TRAINING_VERBS and args in (["-h"], ["--help"]):
+        print(stored_help(verb), end="")
+        return 0
     if verb in TRAINING_VERBS:
         from gcvideo.cli.training import run
 

@@ -1,32 +1,17 @@
-"""The parser of the training verbs: strict, with errors of at most five lines and a compact help.
+"""The parser of the training verbs: strict, with errors of at most five lines.
 
-jsonargparse prints every option twice in its help (731 lines for `fit`), and some 90 lines of usage before an error.
+jsonargparse prints some 90 lines of usage before an error.
 """
 
 import difflib
 import re
 import sys
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from pytorch_lightning.cli import LightningArgumentParser
 
-WIDTH = 118
-
-DESCRIPTIONS = {
-    "fit": "Train a model on the videos of a manifest.",
-    "validate": "Evaluate one centre view of each validation video.",
-    "test": "Evaluate many views of each test video, and write report.json and report.html.",
-    "predict": "Print the labels of a video, or of every video in a folder.",
-}
-
-_GROUPS = ("data", "model")
-
-_TRAINER = """\
---trainer.NAME VALUE sets any argument of Lightning's Trainer; `--print_config` lists them with their defaults. Often
-used: accelerator, devices, num_nodes, strategy, precision, max_epochs, accumulate_grad_batches, gradient_clip_val,
-limit_train_batches, fast_dev_run, overfit_batches, logger, callbacks, profiler, sync_batchnorm."""
+from gcvideo.cli.help import help_text
 
 
 class StrictParser(LightningArgumentParser):
@@ -60,20 +45,7 @@ class StrictParser(LightningArgumentParser):
         return [name for name in names if name not in ("help", "config") and not name.endswith(".help")]
 
     def format_help(self, formatter: Any = None) -> str:
-        """A line or two for each option of ours; Lightning's Trainer by name."""
-        lines = [
-            f"usage: gcvideo {self.verb} [--config FILE ...] [--NAME VALUE ...]",
-            "",
-            DESCRIPTIONS[self.verb],
-            "",
-            "Settings come from the defaults, the files in their order, and the command line; later ones win.",
-        ]
-        for group in ("", *_GROUPS):
-            lines += ["", f"{group or 'run'}:"]
-            for action in self._actions:
-                if action.dest.partition(".")[0] == group or (not group and "." not in action.dest):
-                    lines += _option_lines(action, group)
-        return "\n".join([*lines, "", "trainer:", textwrap.indent(_TRAINER, "  "), ""])
+        return help_text(self.verb, self._actions)
 
 
 def _causes(lines: Sequence[str]) -> list[str]:
@@ -88,24 +60,3 @@ def _causes(lines: Sequence[str]) -> list[str]:
     types = [line.removeprefix("- Expected ").removeprefix("a ") for line in lines if line.startswith("- Expected ")]
     names = [re.sub(r"<class '([\w.]+)'>", r"\1", name).replace("NoneType", "null") for name in types]
     return [f"Expected {' or '.join(names)}. Got value: {value}"]
-
-
-def _option_lines(action: Any, group: str) -> Iterator[str]:
-    """Help of one option: its name and default, and what it means."""
-    is_section = (
-        not action.option_strings or action.dest in (group, "trainer", "help") or "CONFIG" in str(action.metavar)
-    )
-    if is_section and action.dest != "config":
-        return
-    choices = getattr(action, "choices", None)
-    value = "{" + ",".join(map(str, choices)) + "}" if choices else ""
-    default = "" if action.default in (None, "==SUPPRESS==") else f" (default: {_plain(action.default)})"
-    head = " ".join(filter(None, (action.option_strings[-1], value))) + default
-    yield from textwrap.wrap(head, WIDTH, initial_indent="  ", subsequent_indent="      ")
-    text = re.sub(r"\s*\((required|type|default).*$", "", " ".join(str(action.help or "").split()), flags=re.DOTALL)
-    if text and "%(" not in text and text != "==SUPPRESS==":
-        yield from textwrap.wrap(text, WIDTH, initial_indent="      ", subsequent_indent="      ")
-
-
-def _plain(default: Any) -> str:
-    return str(list(default) if isinstance(default, tuple) else default)
