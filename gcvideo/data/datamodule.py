@@ -1,36 +1,37 @@
 """The data side of a run: manifests, settings and loaders."""
 
 import gc
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Sampler
 
 from gcvideo.data.batch import collate
 from gcvideo.data.dataset import EvalDataset, TrainDataset
 from gcvideo.data.decode import DEFAULT_DECODER, DecoderName
 from gcvideo.data.listing import SUFFIXES, ManifestError
-from gcvideo.data.manifest import Video, read_class_names, read_manifest
-from gcvideo.data.samplers import EvalSampler, TrainSampler
+from gcvideo.data.manifest import read_class_names, read_manifest
+from gcvideo.data.samplers import EvalSampler, Share, TrainSampler
 from gcvideo.data.sampling import Clip
-from gcvideo.data.streams import EvalStream, Share, TrainStream
+from gcvideo.data.shards.reading import ShardedVideos
+from gcvideo.data.shards.streams import stream_of
 from gcvideo.data.transforms import Augmentation, Views
+from gcvideo.data.videos import Videos
 from gcvideo.errors import UsageError
 from gcvideo.settings import as_plain, as_settings
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Values of the manifest's column `split`.
+    """Which rows of a manifest are for what, by their column `split`.
 
     Args:
-        train: of the training videos.
-        val: of the validation videos.
-        test: of the test videos.
+        train: value in the rows of training videos.
+        val: value in the rows of validation videos.
+        test: value in the rows of test videos.
     """
 
     train: str = "train"
@@ -84,14 +85,14 @@ class VideoDataModule(pl.LightningDataModule):
         root: folder that the paths are relative to and lie in; default the manifest's own. Of shards also a URL
             (https://...).
         class_names: index -> name; default the sorted labels of the manifest.
-        splits: names of the splits.
+        splits: which rows of the manifest are for training, validation and test.
         clip: which frames a clip takes.
         augment: which part of its frames a training view takes.
-        views: which views an evaluation takes.
+        views: which views a test takes of each video; as an attribute, `size` and `short_side` are filled in.
         decoder: library that decodes; a video that it would read wrongly is a broken video.
         batch_size: training clips for each device.
         num_workers: decoding processes for each device.
-        loading: batches of an evaluation, time-out, broken videos.
+        loading: batches of an evaluation, time-out, what happens with broken videos.
         seed: of the data order and of every random view.
         predict: a video file or a folder of them, for `predict`.
 
@@ -99,7 +100,6 @@ class VideoDataModule(pl.LightningDataModule):
     checkpoints.
 
     Attributes:
-        views: with `size` and `short_side` filled in.
         datasets: stage -> data set, after `setup`.
 
     Raises:
@@ -182,12 +182,12 @@ class VideoDataModule(pl.LightningDataModule):
         if stage == "predict":
             self.datasets["predict"] = self._eval_dataset(_files(self.predict_path), self.views)
 
-    def _videos(self, stage: str) -> Sequence[Video]:
+    def _videos(self, stage: str) -> Videos:
         return read_manifest(
             self._manifest(), self.splits.of_stage(stage), self.root, self.class_names, self.loading.outside_root
         )
 
-    def _eval_dataset(self, videos: Sequence[Video], views: Views) -> EvalDataset:
+    def _eval_dataset(self, videos: Videos, views: Views) -> EvalDataset:
         return EvalDataset(videos, self.clip, views, self.loading.skip_broken, self.decoder)
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -204,13 +204,8 @@ class VideoDataModule(pl.LightningDataModule):
             limit = self.trainer.limit_train_batches
             batches = min(batches, limit) if isinstance(limit, int) else max(int(batches * limit), 1)
             trained = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
-        epoch, batch = divmod(trained, batches)
-        if dataset.packed is not None:
-            assert isinstance(dataset, TrainDataset)
-            share = Share(rank, world_size, self.batch_size, batches, epoch, batch)
-            return self._stream_loader("fit", TrainStream(dataset, dataset.packed, share))
-        sampler = TrainSampler(len(dataset), self.seed, rank, world_size, epoch, batch * self.batch_size)
-        return self._loader("fit", sampler, self.batch_size, drop_last=True)
+        epoch, first_batch = divmod(trained, batches)
+        return self._loader("fit", Share(rank, world_size, self.batch_size, batches, epoch, first_batch))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Each video once, its centre view."""
@@ -225,32 +220,13 @@ class VideoDataModule(pl.LightningDataModule):
         return self._eval_loader("predict", 1)
 
     def _eval_loader(self, stage: str, batch_size: int) -> DataLoader[Any]:
+        return self._loader(stage, Share(*self._rank(), batch_size))
+
+    def _loader(self, stage: str, share: Share) -> DataLoader[Any]:
+        """A loader of what this rank reads."""
         dataset = self.datasets[stage]
-        if dataset.packed is not None:
-            assert isinstance(dataset, EvalDataset)
-            share = Share(*self._rank(), batch_size)
-            return self._stream_loader(stage, EvalStream(dataset, dataset.packed, share, max(self._workers(stage), 1)))
-        return self._loader(stage, EvalSampler(len(self.datasets[stage]), *self._rank()), batch_size)
-
-    def _workers(self, stage: str) -> int:
-        return min(self.num_workers, len(self.datasets[stage]))
-
-    def _loader(self, stage: str, sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader[Any]:
-        return DataLoader(
-            self.datasets[stage],
-            batch_size=batch_size,
-            sampler=sampler,
-            collate_fn=collate,
-            drop_last=drop_last,
-            **self._loader_options(stage),
-        )
-
-    def _stream_loader(self, stage: str, stream: IterableDataset[Any]) -> DataLoader[Any]:
-        return DataLoader(stream, batch_size=None, **self._loader_options(stage))
-
-    def _loader_options(self, stage: str) -> dict[str, Any]:
-        workers = self._workers(stage)
-        return {
+        workers = min(self.num_workers, len(dataset))
+        options: dict[str, Any] = {
             "num_workers": workers,
             "pin_memory": torch.cuda.is_available(),
             "timeout": self.loading.timeout_s if workers else 0,
@@ -258,6 +234,22 @@ class VideoDataModule(pl.LightningDataModule):
             "generator": torch.Generator().manual_seed(self.seed),  # else iterating draws from the global stream
             "persistent_workers": workers > 0 and stage in ("fit", "validate"),
         }
+        if isinstance(dataset.videos, ShardedVideos):  # the workers themselves decide what they read, and make batches
+            return DataLoader(stream_of(dataset, dataset.videos, share, workers), batch_size=None, **options)
+        return DataLoader(
+            dataset,
+            batch_size=share.batch_size,
+            sampler=self._sampler(dataset, share),
+            collate_fn=collate,
+            drop_last=stage == "fit",
+            **options,
+        )
+
+    def _sampler(self, dataset: TrainDataset | EvalDataset, share: Share) -> Sampler[Any]:
+        if isinstance(dataset, EvalDataset):
+            return EvalSampler(len(dataset), share.rank, share.world_size)
+        first_item = share.first_batch * share.batch_size
+        return TrainSampler(len(dataset), self.seed, share.rank, share.world_size, share.epoch, first_item)
 
     def _rank(self) -> tuple[int, int]:
         """Rank of this process and the number of ranks.
@@ -283,7 +275,7 @@ def _start_worker(worker: int) -> None:
     gc.freeze()
 
 
-def _files(path: str | None) -> list[Video]:
+def _files(path: str | None) -> Videos:
     if path is None:
         raise ManifestError("data.predict is not set: expected a video file or a folder of videos")
     target = Path(path)
@@ -292,4 +284,4 @@ def _files(path: str | None) -> list[Video]:
         files = sorted(file for file in target.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files or not files[0].is_file():
         raise ManifestError(f"data.predict: no video at {target} (looked for {', '.join(SUFFIXES)} in a folder)")
-    return [Video(str(file), -1, str(file)) for file in files]
+    return Videos("", [str(file) for file in files], [-1] * len(files))

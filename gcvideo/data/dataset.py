@@ -17,10 +17,9 @@ from torch.utils.data import Dataset
 
 from gcvideo.data.batch import Item
 from gcvideo.data.decode import DecoderName, Reader, VideoDecodeError, open_video
-from gcvideo.data.manifest import Video, Videos
 from gcvideo.data.sampling import Clip, mix_seed
-from gcvideo.data.shards import read_video
 from gcvideo.data.transforms import Augmentation, Views
+from gcvideo.data.videos import Videos
 from gcvideo.errors import GcvideoError
 
 log = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ class BrokenVideoError(GcvideoError):
 
 
 class _VideoDataset(Dataset[Item | None]):
-    def __init__(self, videos: Sequence[Video], clip: Clip, decoder: DecoderName):
+    def __init__(self, videos: Videos, clip: Clip, decoder: DecoderName):
         self.videos, self.clip, self.decoder = videos, clip, decoder
         # One flag for each video, shared by all workers of this process: 1 where decoding failed.
         self.broken = torch.zeros(len(videos), dtype=torch.uint8).share_memory_()
@@ -39,18 +38,12 @@ class _VideoDataset(Dataset[Item | None]):
     def __len__(self) -> int:
         return len(self.videos)
 
-    @property
-    def packed(self) -> Videos | None:
-        """Its videos, if they lie in shards."""
-        return self.videos if isinstance(self.videos, Videos) and self.videos.shards else None
-
-    def _open(self, index: int, data: bytes | None = None) -> Reader:
+    def _open(self, index: int, data: bytes | None) -> Reader:
+        """Open a video, whose contents may be in memory."""
         video = self.videos[index]
-        if data is None and self.packed is not None:
-            data = read_video(self.packed.root, self.packed.shards, index)
-        reader = open_video(video.file, self.decoder, data)
+        reader = open_video(video.file, self.decoder, self.videos.contents(index) if data is None else data)
         if self.clip.target_fps is not None and not 0 < reader.fps < math.inf:
-            raise VideoDecodeError(video.file, f"tells no frame rate (got {reader.fps}), which target_fps needs")
+            raise VideoDecodeError(video.file, f"has no frame rate (got {reader.fps}), which target_fps requires")
         return reader
 
     def broken_files(self) -> list[str]:
@@ -75,7 +68,7 @@ class TrainDataset(_VideoDataset):
 
     def __init__(
         self,
-        videos: Sequence[Video],
+        videos: Videos,
         clip: Clip,
         augment: Augmentation,
         seed: int,
@@ -145,7 +138,7 @@ class EvalDataset(_VideoDataset):
         decoder: library that decodes.
     """
 
-    def __init__(self, videos: Sequence[Video], clip: Clip, views: Views, skip_broken: bool, decoder: DecoderName):
+    def __init__(self, videos: Videos, clip: Clip, views: Views, skip_broken: bool, decoder: DecoderName):
         super().__init__(videos, clip, decoder)
         self.views, self.skip_broken = views, skip_broken
 

@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader
 from gcvideo.data.batch import collate
 from gcvideo.data.dataset import BrokenVideoError, EvalDataset, TrainDataset
 from gcvideo.data.decode import open_video
-from gcvideo.data.manifest import Video
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation, Views
+from gcvideo.data.videos import Videos
 from tests.conftest import read_numbers
 from tests.data.corpus import CLIPS
 
@@ -20,13 +20,15 @@ CLIP = Clip(frames=4, stride=2)
 
 
 def train_set(files, seed=0, max_broken=0.5, flip=False):
-    videos = [Video(file, number, file) for number, file in enumerate(files)]
-    return TrainDataset(videos, CLIP, Augmentation(64, (64, 64), flip=flip), seed, max_broken, "pyav")
+    return TrainDataset(
+        Videos("", files, range(len(files))), CLIP, Augmentation(64, (64, 64), flip=flip), seed, max_broken, "pyav"
+    )
 
 
 def eval_set(files, temporal_views=3, spatial_views=3, skip_broken=False):
-    videos = [Video(file, number, file) for number, file in enumerate(files)]
-    return EvalDataset(videos, CLIP, Views(temporal_views, spatial_views, 64, 64), skip_broken, "pyav")
+    return EvalDataset(
+        Videos("", files, range(len(files))), CLIP, Views(temporal_views, spatial_views, 64, 64), skip_broken, "pyav"
+    )
 
 
 @pytest.fixture
@@ -54,6 +56,13 @@ def test_training_item(files):
     assert (label, index) == (1, 1)
     numbers = shown(frames[0])
     assert [b - a for a, b in zip(numbers, numbers[1:])] == [2, 2, 2]
+
+
+def test_a_plain_index_is_of_epoch_0(files):
+    """As samplers that are not ours yield it."""
+    dataset = train_set(files)
+    assert torch.equal(dataset[1].frames, dataset[(0, 1)].frames)
+    assert dataset[1].index == 1
 
 
 def test_training_item_is_a_function_of_seed_epoch_and_index(files):
@@ -96,7 +105,7 @@ def test_spatial_views_of_a_wide_video_differ(numbered_clip):
 def test_videos_shorter_than_a_clip_work(numbered_clip, num_frames):
     path = numbered_clip(num_frames, width=64)
     clip = Clip(frames=8, stride=2)
-    video = [Video(path, 0, path)]
+    video = Videos("", [path], [0])
     train = TrainDataset(video, clip, Augmentation(64, (64, 64), flip=False), 0, 0.0, "pyav")[(0, 0)][0]
     assert shown(train[0]) == [2 * t % num_frames for t in range(8)]
     test = EvalDataset(video, clip, Views(2, 3, 64, 64), False, "pyav")[0][0]
@@ -153,7 +162,7 @@ def test_collate_leaves_skipped_videos_out(files, bad):
 
 
 def test_random_resized_boxes_are_a_setting(numbered_clip):
-    video = [Video(numbered_clip(12), 0, "a")]
+    video = Videos("", [numbered_clip(12)], [0])
     augments = (Augmentation(64, (64, 64), area, False) for area in (None, 0.1))
     plain, resized = (TrainDataset(video, CLIP, augment, 0, 0.0, "pyav")[(0, 0)][0] for augment in augments)
     assert plain.shape == resized.shape
@@ -162,7 +171,7 @@ def test_random_resized_boxes_are_a_setting(numbered_clip):
 
 def test_a_decoder_that_would_be_wrong_makes_a_broken_video(tmp_path):
     path, _ = next(clip for clip in CLIPS if clip.title == "H.264, cut by an edit list, GOP 30").write(tmp_path)
-    dataset = EvalDataset([Video(path, 0, path)], CLIP, Views(1, 1, 32, 40), False, "decord")
+    dataset = EvalDataset(Videos("", [path], [0]), CLIP, Views(1, 1, 32, 40), False, "decord")
     with pytest.raises(BrokenVideoError, match="decord ignores the edit list.*set data.decoder to pyav"):
         dataset[0]
 
@@ -174,7 +183,7 @@ def test_memory_does_not_grow_with_the_items(tmp_path, decoder):
     code = (
         "import sys, torch\n"
         "from gcvideo.data.dataset import TrainDataset\n"
-        "from gcvideo.data.manifest import Videos\n"
+        "from gcvideo.data.videos import Videos\n"
         "from gcvideo.data.sampling import Clip\n"
         "from gcvideo.data.transforms import Augmentation\n"
         "torch.set_num_threads(1)\n"
