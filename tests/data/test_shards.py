@@ -23,9 +23,9 @@ from gcvideo.data.listing import ManifestError
 from gcvideo.data.manifest import Video, read_manifest
 from gcvideo.data.shards import ShardError, read_run, read_video
 from gcvideo.data.streams import EvalStream, Share, TrainStream
-from gcvideo.dataset_tools.journal import PrepareError
 from gcvideo.dataset_tools.pack import pack
 from gcvideo.dataset_tools.synthetic import write_video
+from gcvideo.errors import UsageError
 from tests.conftest import numbered_frames
 
 CLIP = ClipSettings(clip_frames=4, stride=2, size=32)
@@ -81,7 +81,7 @@ def test_packing_goes_on_and_gives_equal_bytes(packed, tmp_path):
     (shards / "train-000002.tar").unlink()
     pack(tmp_path / "set", 0.01, progress=False)
     assert {path.name: path.read_bytes() for path in shards.iterdir()} == before
-    with pytest.raises(PrepareError, match="has shards of another set or size"):
+    with pytest.raises(UsageError, match="has shards of another set or size"):
         pack(tmp_path / "set", 0.5, progress=False)
 
 

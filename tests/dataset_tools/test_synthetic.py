@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from gcvideo.dataset_tools import synthetic
 from gcvideo.data.decode import open_video
+from gcvideo.dataset_tools import synthetic
 from gcvideo.dataset_tools.synthetic import (
     CLASS_NAMES,
     GAITS,
