@@ -229,6 +229,17 @@ def test_command(folder, tmp_path, capsys):
     assert "--update needs a manifest that is a CSV file" in capsys.readouterr().err
 
 
+def test_command_on_one_split_of_another_folder(videos, tmp_path, capsys):
+    (tmp_path / "m.csv").write_text((videos / "manifest.csv").read_text())
+    arguments = ["check", str(tmp_path / "m.csv"), "--root", str(videos), "--workers", "1"]
+    assert main([*arguments, "--split", "val"]) == 0
+    assert "\n4 videos; decoders accurate for:" in capsys.readouterr().out
+    assert main([*arguments, "--split", "val", "--min_frames", "21"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^short +4$", printed, re.MULTILINE)
+    assert "20 frames, fewer than 21" in printed
+
+
 def test_a_folder_and_a_list_can_be_checked(videos, tmp_path):
     shutil.copytree(videos, tmp_path / "set")
     (tmp_path / "set" / "manifest.csv").unlink()

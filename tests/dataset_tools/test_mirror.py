@@ -99,6 +99,24 @@ def test_a_part_that_fails_is_told_and_tried_again(server, tmp_path):
     assert "404" in fetch("k400", out, ["val"], FetchOptions(server.url, progress=False))[0]
 
 
+def test_command_leaves_archives_packed(server, tmp_path):
+    arguments = ["download", "k400", str(tmp_path / "raw"), "--splits", "val", "--mirror", server.url]
+    assert main([*arguments, "--no_extract", "--jobs", "1"]) == 0
+    assert (tmp_path / "raw/archives/val/part_0.tar.gz").is_file()
+    assert not (tmp_path / "raw/val").exists()
+    with pytest.raises(SystemExit):
+        main([*arguments, "--jobs", "0"])
+    assert main(["download", "k400", str(tmp_path / "raw"), "--splits", "x"]) == 2
+
+
+def test_a_list_with_a_bad_line_fails_alone(server, tmp_path):
+    with (server.root / "400/val/k400_val_path.txt").open("a") as stream:
+        stream.write(f"{server.url}/\n")
+    failed = fetch("k400", tmp_path / "raw", ["val"], FetchOptions(server.url, progress=False))
+    assert failed == [f"the address '{server.url}/' names no file"]
+    assert (tmp_path / "raw/val/part_0").is_dir()
+
+
 def test_archives_can_stay_packed(server, tmp_path):
     assert fetch("k400", tmp_path / "raw", ["val"], FetchOptions(server.url, extract=False, progress=False)) == []
     assert sorted(path.name for path in (tmp_path / "raw/archives/val").glob("*.gz")) == [

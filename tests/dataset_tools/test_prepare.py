@@ -261,6 +261,39 @@ def test_command(raw, whole, tmp_path, capsys):
         assert caught.value.code == 2
 
 
+def test_command_on_lists_of_ucf101(tmp_path, capsys):
+    """With the options that the other tests leave alone; a failure is retried, and the set is packed."""
+    raw, lists, out = tmp_path / "raw", tmp_path / "lists", tmp_path / "out"
+    names = ("v_Yo_g01_c01", "v_Yo_g02_c01", "v_Yo_g03_c01")
+    (raw / "Yo").mkdir(parents=True)
+    lists.mkdir()
+    for number, name in enumerate(names):
+        write_video(raw / "Yo" / f"{name}.mp4", numbered_frames(12 + number, 64, 80))
+    intact = (raw / "Yo" / f"{names[0]}.mp4").read_bytes()
+    (raw / "Yo" / f"{names[0]}.mp4").write_bytes(b"<html>")
+    (lists / "trainlist02.txt").write_text(f"Yo/{names[0]}.avi 1\nYo/{names[1]}.avi 1\n")
+    (lists / "testlist02.txt").write_text(f"Yo/{names[2]}.avi\n")
+    arguments = [
+        "prepare", str(raw), str(out), "--annotations", str(lists), "--split_number", "2", "--encoder", "pyav",
+        "--short_side", "48", "--crf", "30", "--preset", "ultrafast", "--workers", "1", "--timeout_s", "100",
+    ]  # fmt: skip
+    assert main(arguments) == 1
+    assert "2 of 3 official videos are prepared" in capsys.readouterr().out
+    (raw / "Yo" / f"{names[0]}.mp4").write_bytes(intact)
+    assert main(arguments) == 1  # a failure is not retried ...
+    assert main([*arguments, "--retry", "--shards", "1"]) == 0  # ... unless it is asked for
+    printed = capsys.readouterr().out
+    assert "  test: 1 of 1\n  train: 2 of 2\n" in printed
+    assert f"shards: {out / 'shards' / 'manifest.csv'}" in printed
+    assert read_manifest(out / "manifest.csv", "train")[0].name == f"Yo/{names[0]}.mp4"
+    assert sorted(path.name for path in (out / "shards").glob("*.tar")) == ["test-000000.tar", "train-000000.tar"]
+    settings = json.loads((out / ".prepare" / "settings.json").read_text())
+    assert settings == {"short_side": 48, "crf": 30, "preset": "ultrafast", "encoder": "pyav"}
+    assert main([*arguments, "--encoder", "ffmpeg"]) == 2
+    assert main([*arguments, "--preset", "x"]) == 2
+    assert "error: preset must be one of ultrafast" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_killed_at_twenty_moments(tmp_path):
     """Of videos that are noise and take their time."""
