@@ -9,13 +9,19 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gcvideo.cli.parser import Verb, positive_float, positive_int, verb_parser
-from gcvideo.errors import UsageError
+from gcvideo.dataset_tools.plan import Part
+from gcvideo.errors import GcvideoError, UsageError
 
 if TYPE_CHECKING:
-    from gcvideo.dataset_tools.check import Finding
+    from gcvideo.dataset_tools.check import CheckSummary
+    from gcvideo.dataset_tools.findings import Finding
+    from gcvideo.dataset_tools.summary import Summary
+
+_SHOWN = 5
+"""Findings of each kind that are printed."""
 
 
 def prepare_parser() -> argparse.ArgumentParser:
@@ -64,27 +70,24 @@ def prepare_parser() -> argparse.ArgumentParser:
 
 def run_prepare(args: argparse.Namespace) -> int:
     """`gcvideo prepare`. Exit status: 0 done, 1 some videos failed (known after the last part), 2 stopped."""
-    from gcvideo.dataset_tools.journal import PrepareError
     from gcvideo.dataset_tools.pack import pack
-    from gcvideo.dataset_tools.prepare import prepare
-    from gcvideo.dataset_tools.sources import make_plan
+    from gcvideo.dataset_tools.plan import make_plan
+    from gcvideo.dataset_tools.prepare import PrepareOptions, merge, prepare
     from gcvideo.dataset_tools.transcode import Encoding
 
-    try:
-        plan = make_plan(args.raw, args.annotations, args.split_number)
+    with _as_usage_errors(ValueError):
         encoding = Encoding(args.short_side, args.crf, args.preset, args.encoder)
-        summary = prepare(
-            plan, args.raw, args.out, encoding, args.workers, args.timeout_s, args.part, args.retry, args.merge
-        )
+    options = PrepareOptions(args.workers, args.timeout_s, args.part, args.retry)
+    with _as_usage_errors(OSError):
+        plan = make_plan(args.raw, args.annotations, args.split_number)
+        summary = merge(plan, args.out, encoding) if args.merge else prepare(plan, args.out, encoding, options)
         if summary is None:
-            print(f"part {args.part[0]}/{args.part[1]} is done; when all are, run the same command with --merge")
+            print(f"part {args.part} is done; when all are, run the same command with --merge")
             return 0
         _print_summary(summary, args.out)
         if args.shards is not None:
             print(f"shards: {pack(Path(args.out), args.shards)}")
-    except (PrepareError, ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
-    return 1 if summary["failed"] else 0
+    return 1 if summary.failed else 0
 
 
 def check_parser() -> argparse.ArgumentParser:
@@ -117,14 +120,14 @@ def run_check(args: argparse.Namespace) -> int:
         raise UsageError("--update needs a manifest that is a CSV file, and all of its splits")
     out = Path(args.out) if args.out else manifest.with_name(f"{manifest.stem}-check")
 
-    from gcvideo.dataset_tools.check import examine_all, find, read_entries, update_manifest, write_results
+    from gcvideo.dataset_tools.check import examine_all, update_manifest, write_results
+    from gcvideo.dataset_tools.entries import read_entries
+    from gcvideo.dataset_tools.findings import find
 
-    with _file_errors():
+    with _as_usage_errors(OSError):
         out.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
-        try:
+        with _as_usage_errors(ValueError):
             entries = read_entries(manifest, args.root and Path(args.root), args.split)
-        except ValueError as error:  # `ManifestError`
-            raise UsageError(str(error)) from error
         if not entries:
             raise UsageError(f"{manifest}: no rows of split {args.split!r}")
         facts = examine_all(entries, args.full, args.workers, args.timeout_s)
@@ -133,7 +136,7 @@ def run_check(args: argparse.Namespace) -> int:
         if args.update:
             update_manifest(manifest, entries, facts)
     _print_findings(summary, findings, out)
-    return 1 if summary["errors"] else 0
+    return 1 if summary.errors else 0
 
 
 def download_parser() -> argparse.ArgumentParser:
@@ -155,15 +158,11 @@ def download_parser() -> argparse.ArgumentParser:
 
 def run_download(args: argparse.Namespace) -> int:
     """`gcvideo download`. Exit status: 0 complete, 1 something failed, 2 could not run."""
-    from gcvideo.dataset_tools.mirror import fetch
+    from gcvideo.dataset_tools.mirror import FetchOptions, fetch
 
-    with _file_errors():
-        try:
-            failed = fetch(
-                args.dataset, args.out, args.splits, args.mirror, not args.no_extract, not args.remove, args.jobs
-            )
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+    options = FetchOptions(args.mirror, extract=not args.no_extract, keep=not args.remove, jobs=args.jobs)
+    with _as_usage_errors(OSError):
+        failed = fetch(args.dataset, args.out, args.splits, options)
     for failure in failed:
         print(f"error: {failure}", file=sys.stderr)
     print(f"{args.out}: {f'{len(failed)} failed; the same command retries them' if failed else 'complete'}")
@@ -189,11 +188,8 @@ def run_synth(args: argparse.Namespace) -> int:
     from gcvideo.dataset_tools.synthetic import write_dataset
 
     counts = {"train": args.train, "val": args.val, "test": args.test}
-    with _file_errors():
-        try:
-            manifest = write_dataset(args.out, counts, args.frames, args.size, args.seed, args.workers)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+    with _as_usage_errors(OSError, ValueError):
+        manifest = write_dataset(args.out, counts, args.frames, args.size, args.seed, args.workers)
     print(f"{sum(counts.values())} videos; manifest: {manifest}")
     return 0
 
@@ -207,40 +203,48 @@ VERBS = {
 
 
 @contextmanager
-def _file_errors() -> Iterator[None]:
-    """A folder that can't be written, a full disk: one line for the user instead of a traceback."""
+def _as_usage_errors(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn errors into `UsageError`: one line for the user instead of a traceback.
+
+    An OSError is a folder that can't be written or a full disk, a ValueError a setting that its dataclass refuses.
+    """
     try:
         yield
-    except OSError as error:
+    except GcvideoError:  # some of which are ValueErrors
+        raise
+    except kinds as error:
         raise UsageError(str(error)) from error
 
 
-def _part(text: str) -> tuple[int, int]:
+def _part(text: str) -> Part:
     number, _, count = text.partition("/")
-    if not ((number + count).isascii() and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-        raise argparse.ArgumentTypeError(f"expected K/N with 1 <= K <= N, got {text!r}")
-    return int(number), int(count)
+    try:
+        return Part(int(number), int(count))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected K/N with 1 <= K <= N, got {text!r}") from None
 
 
-def _print_summary(summary: dict[str, Any], out: str) -> None:
-    print(f"{summary['present']} of {summary['official']} official videos are prepared in {out}")
-    for split, counts in summary["splits"].items():
-        print(f"  {split or 'all'}: {counts['present']} of {counts['official']}")
+def _print_summary(summary: "Summary", out: str) -> None:
+    print(f"{summary.present} of {summary.official} official videos are prepared in {out}")
+    for split, coverage in summary.splits.items():
+        print(f"  {split or 'all'}: {coverage.present} of {coverage.official}")
     print(
-        f"missing: {summary['missing']}; failed: {summary['failed']}; raw files rejected: "
-        f"{summary['rejected_files']}, not in the annotations: {summary['unlisted_files']}"
+        f"missing: {summary.missing}; failed: {summary.failed}; raw files rejected: {summary.rejected_files}, "
+        f"not in the annotations: {summary.unlisted_files}"
     )
     print(f"{out}/: manifest.csv, classes.txt, failures.csv, summary.json")
 
 
-def _print_findings(summary: dict[str, Any], findings: "Sequence[Finding]", out: Path) -> None:
-    for kind, count in summary["findings"].items():
+def _print_findings(summary: "CheckSummary", findings: "Sequence[Finding]", out: Path) -> None:
+    for kind, count in summary.findings.items():
         print(f"{kind:13s} {count}")
-        for finding in [finding for finding in findings if finding.kind == kind][:5]:
+        for finding in [finding for finding in findings if finding.kind == kind][:_SHOWN]:
             print(f"    {finding.name}: {finding.text}")
-        if count > 5:
-            print(f"    ... and {count - 5} more")
-    print(f"{summary['videos']} videos; read by:")
-    for choice, count in sorted(summary["decoders"].items(), key=lambda pair: -pair[1]):
-        print(f"    {count} {choice}")
+        if count > _SHOWN:
+            print(f"    ... and {count - _SHOWN} more")
+    print(f"{summary.videos} videos; decoders accurate for:")
+    for decoder, use in summary.decoders.items():
+        print(f"    {decoder:10s} {use.accurate}")
+        for reason, count in use.faults.items():
+            print(f"        not for {count}: {reason}")
     print(f"{out}/: videos.csv, findings.csv, check.json, check.png")
