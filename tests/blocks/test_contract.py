@@ -23,11 +23,17 @@ def features(name: str) -> torch.Tensor:
     return torch.randn(SHAPES[BLOCKS[name].ndim])
 
 
-def test_every_family_has_every_rank():
+def test_every_family_has_every_ndim():
     families = {name[:-2] for name in BLOCKS}
     assert families == {"ContextBlock", "NonLocalBlock", "SimplifiedNonLocal", "SqueezeExcitation"}
     assert set(BLOCKS) == {f"{family}{ndim}d" for family in families for ndim in (1, 2, 3)}
     assert all(int(name[-2]) == block.ndim for name, block in BLOCKS.items())
+
+
+@every_block
+def test_inheritance_is_two_deep(name):
+    """Public class -> base of its family -> nn.Module."""
+    assert BLOCKS[name].__mro__.index(nn.Module) == 2
 
 
 @every_block
