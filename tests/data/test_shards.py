@@ -28,9 +28,9 @@ from gcvideo.data.shards.reading import ShardError, read_run
 from gcvideo.data.shards.streams import EvalStream, TrainStream, training_run
 from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.data.videos import Videos
-from gcvideo.dataset_tools.journal import PrepareError
 from gcvideo.dataset_tools.pack import pack
 from gcvideo.dataset_tools.synthetic import write_video
+from gcvideo.errors import UsageError
 from tests.conftest import numbered_frames
 
 CLIP = Clip(frames=4, stride=2)
@@ -99,7 +99,7 @@ def test_packing_goes_on_and_gives_equal_bytes(packed, tmp_path):
     (shards / "train-000002.tar").unlink()
     pack(tmp_path / "set", 0.01, progress=False)
     assert {path.name: path.read_bytes() for path in shards.iterdir()} == before
-    with pytest.raises(PrepareError, match="has shards of another set or size"):
+    with pytest.raises(UsageError, match="has shards of another set or size"):
         pack(tmp_path / "set", 0.5, progress=False)
 
 
