@@ -52,12 +52,13 @@ def write_report(
     """
     scores = tuple(tensor.cpu() for tensor in scores)  # type: ignore[assignment]
     results = summarise(scores, task.class_names, len(data.datasets["test"]))
-    results["official"] = official_rows(data.manifest, data.splits["test"])
-    clip = data.eval_clip
-    shape = (1, 3, clip.clip_frames, clip.size, clip.size)
+    results["official"] = official_rows(data.manifest, data.splits.test)
+    clip, size = data.clip, data.views.size
+    assert size is not None  # the data module fills it in
+    shape = (1, 3, clip.frames, size, size)
     results |= {
-        "views": {"temporal": data.temporal_views, "spatial": data.spatial_views},
-        "clip": {"frames": clip.clip_frames, "stride": clip.stride, "target_fps": clip.target_fps, "size": clip.size},
+        "views": {"temporal": data.views.temporal, "spatial": data.views.spatial},
+        "clip": {"frames": clip.frames, "stride": clip.stride, "target_fps": clip.target_fps, "size": size},
         "broken_videos": data.datasets["test"].broken_files(),
         "model": {
             "parameters": count_parameters(task.net),
@@ -242,7 +243,7 @@ def _example(row: int, scores: Scores, task: VideoTask, data: VideoDataModule) -
     index, label, probabilities = int(scores[0][row]), int(scores[1][row]), scores[3][row]
     item = dataset[index]
     assert item is not None  # it was decoded for the test
-    central = data.temporal_views // 2 * data.spatial_views + data.spatial_views // 2
+    central = data.views.temporal // 2 * data.views.spatial + data.views.spatial // 2
     view = item[0][central]  # [3, T, S, S]
     maps = {
         f"block {number}": weights[0, 0].cpu()

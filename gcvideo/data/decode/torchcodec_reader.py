@@ -23,7 +23,7 @@ class TorchcodecReader:
     """torchcodec's `VideoDecoder` in its exact mode; good for one `read`.
 
     Args:
-        file: the file, demuxed.
+        file: the file, demuxed; it is closed, because torchcodec opens the file itself.
         data: its contents, if they are in memory.
     """
 
@@ -37,6 +37,7 @@ class TorchcodecReader:
                 f"decoder torchcodec needs the package torchcodec and FFmpeg's shared libraries "
                 f"(pip install 'gcvideo[torchcodec]'): {str(error).splitlines()[0]}"
             ) from None
+        file.close()
         self._path = path = file.path
         try:
             self._decoder: Any = VideoDecoder(
