@@ -10,16 +10,9 @@ import pytest
 
 from gcvideo.cli.main import main
 from gcvideo.data.decode import open_video
-from gcvideo.dataset_tools import synthetic
-from gcvideo.dataset_tools.synthetic import (
-    CLASS_NAMES,
-    GAITS,
-    RELATIONS,
-    make_actors,
-    make_video,
-    object_gap,
-    write_dataset,
-)
+from gcvideo.dataset_tools import scene
+from gcvideo.dataset_tools.scene import CLASS_NAMES, GAITS, RELATIONS, make_actors, make_video, object_gap
+from gcvideo.dataset_tools.synthetic import write_dataset
 
 
 def centres(label, seed=0, num_frames=24, size=64):
@@ -38,7 +31,7 @@ def test_the_label_is_what_the_name_says(label):
         upper, lower = centres(label, seed)
         velocity = [np.diff(track[:, 0]) for track in (upper, lower)]
         for v in velocity:
-            np.testing.assert_allclose(np.abs(v), synthetic.SPEED[gait] * 64)
+            np.testing.assert_allclose(np.abs(v), scene.SPEED[gait] * 64)
             assert len(set(np.sign(v))) == 1
         same = np.sign(velocity[0][0]) == np.sign(velocity[1][0])
         assert same == (relation == "same")
@@ -189,7 +182,8 @@ def test_equal_frames_give_equal_bytes(tmp_path):
     """Whatever the memory held before, which glibc fills with a byte of our choice."""
     code = (
         "import sys, pathlib\n"
-        "from gcvideo.dataset_tools.synthetic import make_video, write_video\n"
+        "from gcvideo.dataset_tools.scene import make_video\n"
+        "from gcvideo.dataset_tools.synthetic import write_video\n"
         "write_video(pathlib.Path(sys.argv[1]), make_video((0, 5), 0))\n"
     )
     written = set()

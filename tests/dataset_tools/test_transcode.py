@@ -139,5 +139,5 @@ def test_bad_settings(arguments, message):
 def test_no_encoder(monkeypatch):
     monkeypatch.setattr(av, "codecs_available", set())
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(ValueError, match="neither PyAV with libx264 nor the program ffmpeg"):
+    with pytest.raises(ValueError, match="neither PyAV with libx264 nor the executable ffmpeg"):
         find_encoder("auto")
