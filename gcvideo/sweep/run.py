@@ -60,7 +60,7 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> list[str]:
 
 def write_tables(sweep: Sweep) -> None:
     """Write runs.csv, table.csv, table.md and plot.png from the runs that are finished."""
-    from gcvideo.report import plots
+    from gcvideo.sweep.plot import plot_variants
 
     results: dict[str, dict[int, float]] = {
         variant: {seed: value for seed in sweep.seeds if (value := _result(sweep, variant, seed)) is not None}
@@ -91,7 +91,7 @@ def write_tables(sweep: Sweep) -> None:
     (sweep.folder / "table.md").write_text(
         markdown(rows, sweep.metric, sweep.baseline, len(sweep.seeds)), encoding="utf-8"
     )
-    (sweep.folder / "plot.png").write_bytes(plots.variants(rows, sweep.metric, sweep.baseline))
+    (sweep.folder / "plot.png").write_bytes(plot_variants(rows, sweep.metric, sweep.baseline))
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

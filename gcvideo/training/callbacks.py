@@ -74,13 +74,13 @@ class TestReport(Callback):
         self.run_dir, self.config, self.checkpoint = run_dir, config, checkpoint
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        from gcvideo.report.report import write_report
+        from gcvideo.report import write_report
 
         task = cast(VideoTask, pl_module)
-        scores = task.scores.compute()  # on every rank: it gathers
+        results = task.scores.compute()  # on every rank: it gathers
         task.scores.reset()
         if trainer.is_global_zero:
-            report = write_report(self.run_dir, task, _data(trainer), scores, self.config, self.checkpoint)
+            report = write_report(self.run_dir, task, _data(trainer), results, self.config, self.checkpoint)
             rank_zero_info(f"report: {report}")
 
 
