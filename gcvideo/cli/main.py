@@ -88,13 +88,14 @@ def _sweep(args: Sequence[str]) -> int:
     if given.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {given.jobs}")
 
-    from gcvideo.sweep.file import SweepError, read_sweep
+    from gcvideo.errors import UsageError
+    from gcvideo.sweep.file import read_sweep
     from gcvideo.sweep.run import run_sweep
 
     try:
         sweep = read_sweep(given.file)
         failed = run_sweep(sweep, given.jobs)
-    except SweepError as error:
+    except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
