@@ -58,12 +58,13 @@ class EvaluationSettings:
 
 def evaluation_settings(data: VideoDataModule) -> EvaluationSettings:
     """The test's settings of a data module: the only place in this package that knows their names."""
-    clip = data.eval_clip
+    clip, views = data.clip, data.views
+    assert views.size is not None  # resolved by the data module
     return EvaluationSettings(
         manifest=data.manifest,
-        split=data.splits["test"],
-        views=ViewCounts(data.temporal_views, data.spatial_views),
-        clip=ClipShape(clip.clip_frames, clip.stride, clip.target_fps, clip.size),
+        split=data.splits.test,
+        views=ViewCounts(views.temporal, views.spatial),
+        clip=ClipShape(clip.frames, clip.stride, clip.target_fps, views.size),
     )
 
 
