@@ -55,6 +55,7 @@ class Actor:
 
 
 def _actor(rng: np.random.Generator, lane: float, direction: int, gait: str, num_frames: int, size: int) -> Actor:
+    # The order of the draws decides the pixels of a seed: another order is another data set.
     frame = np.arange(num_frames)
     colour = rng.uniform(170, 255, 3)
     x = rng.uniform(0, size) + direction * SPEED[gait] * size * frame
@@ -73,9 +74,11 @@ def _actor(rng: np.random.Generator, lane: float, direction: int, gait: str, num
 
 def _background(rng: np.random.Generator, num_frames: int, size: int) -> NDArray[np.float32]:
     """Smooth coloured noise on a torus, drifting at a random constant velocity: [T, size, size, 3]."""
+    # White noise with a Gaussian low-pass; filtering by FFT makes it periodic, so it can be rolled without a seam.
     spectrum = np.fft.rfft2(rng.standard_normal((3, size, size)))
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
     texture = np.fft.irfft2(spectrum * np.exp(-((fx**2 + fy**2) * size * 1.2)), s=(size, size))
+    # Contrast and mean colour; darker than the colours of `_actor`.
     texture = texture / texture.std() * rng.uniform(5, 12) + rng.uniform(50, 80, (3, 1, 1))
     texture = texture.transpose(1, 2, 0).astype(np.float32)
     velocity = rng.uniform(-0.01, 0.01, 2) * size
@@ -98,7 +101,7 @@ def _paint(frames: NDArray[np.float32], actor: Actor) -> None:
     alpha = np.clip(actor.radius + 0.5 - distance, 0, 1)[..., None]  # [T, rows, size, 1], soft edge of one pixel
     along = dx[:, None, :] * np.cos(actor.stripe_angle) + dy[:, :, None] * np.sin(actor.stripe_angle)
     stripe = (0.5 + 0.5 * np.sin(2 * np.pi * along / actor.stripe_period))[..., None]
-    lane = frames[:, top:bottom]
+    lane = frames[:, top:bottom]  # a view: painting into it changes `frames`
     lane += (alpha * (stripe * actor.colours[0] + (1 - stripe) * actor.colours[1] - lane)).astype(np.float32)
 
 
