@@ -10,7 +10,7 @@ import copy
 import difflib
 import fnmatch
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ CHILD = "context"
 """Name of the child that holds an inserted block."""
 
 Site = Literal["after_block", "after_1x1", "after_add"]
+SITES: tuple[str, ...] = get_args(Site)
 
 # Residual blocks by the names of their children: (last layer before the addition, activation behind it). The activation
 # is None where the host applies one module several times, so that its input is not only the sum.
@@ -158,8 +159,8 @@ def _match(pattern: str, modules: Mapping[str, nn.Module]) -> list[str]:
 
 def _resolve(name: str, modules: Mapping[str, nn.Module], site: str) -> tuple[str, bool]:
     """Name of the module to attach to, and whether its input (not its output) is to be refined."""
-    if site not in ("after_block", "after_1x1", "after_add"):
-        raise ValueError(f"site must be 'after_block', 'after_1x1' or 'after_add', got {site!r}")
+    if site not in SITES:
+        raise ValueError(f"site must be one of {SITES}, got {site!r}")
     if site == "after_block":
         return name, False
     for last, activation in _RESIDUAL_BLOCKS:

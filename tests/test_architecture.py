@@ -68,7 +68,7 @@ FORBIDDEN = {
 ONLY_IN = {
     "decord": ("data/decode/decord_reader.py",),
     "torchcodec": ("data/decode/torchcodec_reader.py",),
-    "pytorchvideo": ("models/backbones.py", "models/contexts.py"),
+    "pytorchvideo": ("models/parts.py",),
     "scipy": ("analysis/comparison.py",),
     "matplotlib": ("plots.py",),
     "av": ("data/synthetic.py", "data/decode/packets.py", "data/decode/pyav_reader.py", "prepare/transcode.py"),

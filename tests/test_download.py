@@ -75,7 +75,7 @@ def test_whole_file_once(server, tmp_path):
 
 
 @pytest.mark.parametrize("path", ("cut", "cut-plain"))
-def test_goes_on_where_it_was_cut_off(server, tmp_path, path):
+def test_resumes_where_it_was_cut_off(server, tmp_path, path):
     target = tmp_path / "file.bin"
     with pytest.raises(DownloadError, match=rf"cut off at {len(CONTENT) // 3} of {len(CONTENT)} bytes"):
         download(f"{server.url}/{path}", target)
@@ -91,7 +91,7 @@ def test_stopped_between_the_last_byte_and_the_end(server, tmp_path):
 
 
 def test_another_content_is_removed(server, tmp_path):
-    with pytest.raises(DownloadError, match=rf"SHA-256 is {SHA256}, wanted 0badcafe\.\.\."):
+    with pytest.raises(DownloadError, match=rf"SHA-256 is {SHA256}, expected 0badcafe\.\.\."):
         download(f"{server.url}/file", tmp_path / "file.bin", "0badcafe")
     assert not list(tmp_path.glob("file.bin*"))
 

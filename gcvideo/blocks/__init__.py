@@ -1,27 +1,23 @@
-"""Blocks that can be put into any network; imports torch only."""
+"""Blocks that can be put into any network; imports torch only.
 
-from gcvideo.blocks.context import (
-    ContextBlock1d,
-    ContextBlock2d,
-    ContextBlock3d,
-    SimplifiedNonLocal1d,
-    SimplifiedNonLocal2d,
-    SimplifiedNonLocal3d,
-)
-from gcvideo.blocks.non_local import NonLocalBlock1d, NonLocalBlock2d, NonLocalBlock3d
-from gcvideo.blocks.squeeze_excite import SqueezeExcitation1d, SqueezeExcitation2d, SqueezeExcitation3d
+A new family is one file, which defines its classes and its `Family`, and two lines here: its import and its row.
+"""
 
-__all__ = [
-    "ContextBlock1d",
-    "ContextBlock2d",
-    "ContextBlock3d",
-    "NonLocalBlock1d",
-    "NonLocalBlock2d",
-    "NonLocalBlock3d",
-    "SimplifiedNonLocal1d",
-    "SimplifiedNonLocal2d",
-    "SimplifiedNonLocal3d",
-    "SqueezeExcitation1d",
-    "SqueezeExcitation2d",
-    "SqueezeExcitation3d",
-]
+from torch import nn
+
+from gcvideo.blocks import context, non_local, squeeze_excite
+from gcvideo.blocks.context import *  # noqa: F403
+from gcvideo.blocks.family import Family
+from gcvideo.blocks.non_local import *  # noqa: F403
+from gcvideo.blocks.squeeze_excite import *  # noqa: F403
+
+FAMILIES: dict[str, Family] = {
+    "gc": context.CONTEXT,
+    "nl": non_local.NON_LOCAL,
+    "snl": context.SIMPLIFIED_NON_LOCAL,
+    "se": squeeze_excite.SQUEEZE_EXCITATION,
+}
+"""Short name -> family. `gcvideo.models` derives its presets, their options and its messages from it."""
+
+BLOCKS: dict[str, type[nn.Module]] = {block.__name__: block for family in FAMILIES.values() for block in family.blocks}
+"""Name -> class of every block."""

@@ -1,4 +1,4 @@
-"""Global Context (GC) block, and Simplified Non-local (SNL), from which it comes, in 1D, 2D and 3D.
+"""Global Context (GC) block and its predecessor, Simplified Non-local (SNL), in 1D, 2D and 3D.
 
 Paper: "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond" (Cao et al., ICCVW 2019,
 arXiv:1904.11492), equation 5 and figure 4(d):
@@ -10,34 +10,75 @@ Reference implementation (2D only): `ContextBlock` of GCNet and mmcv. Argument n
 initialisation are the same, so 2D checkpoints load.
 
 Differences, all deliberate:
-- `ratio` has a default, 1/4 (the official code has none); `in_channels * ratio < 1` is a ValueError here and an
-  obscure crash (a convolution with 0 channels) there.
+- `ratio` has a default, 1/4 (the official code has none). `in_channels * ratio < 1` is a ValueError here; the
+  official code fails later, in a convolution with 0 channels.
 - In 1D and 3D the LayerNorm parameters are stored as [C]: a 4-D weight, which `[C, 1, 1, 1]` would be, makes
   `model.to(memory_format=torch.channels_last_3d)` fail. In 2D they are [C, 1, 1] as published. Loading accepts either.
-- `bottleneck` gives the paper's other designs of the transform.
+- `bottleneck` selects the paper's other designs of the transform.
 - SNL transforms the pooled context, one vector, as the paper's complexity (+0.03 G for five blocks) says; the authors'
-  later code transforms every position before pooling, which is the same sum in another order. W_v has a bias and
+  later code transforms every position before pooling, which gives the same sum. W_v has a bias and
   starts at zero.
 
 Letters: B batch, C channels, P bottleneck channels, N positions (T*H*W in 3D).
 """
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gcvideo.blocks.ranked import Conv, RankedBlock
+from gcvideo.blocks.family import (
+    Conv,
+    Family,
+    bottleneck_width,
+    check_channels,
+    check_features,
+    pointwise,
+    uniform_attention,
+    zero_,
+)
+
+__all__ = [
+    "ContextBlock1d",
+    "ContextBlock2d",
+    "ContextBlock3d",
+    "SimplifiedNonLocal1d",
+    "SimplifiedNonLocal2d",
+    "SimplifiedNonLocal3d",
+]
 
 PoolingType = Literal["att", "avg"]
 FusionType = Literal["channel_add", "channel_mul"]
 Bottleneck = Literal["ln_relu", "relu", "linear", "none"]
 
-POOLING_TYPES = ("att", "avg")
-FUSION_TYPES = ("channel_add", "channel_mul")
-BOTTLENECKS = ("ln_relu", "relu", "linear", "none")
+POOLING_TYPES: tuple[str, ...] = get_args(PoolingType)
+FUSION_TYPES: tuple[str, ...] = get_args(FusionType)
+BOTTLENECKS: tuple[str, ...] = get_args(Bottleneck)
+
+
+def mask_attention(x: Tensor, conv_mask: Conv) -> Tensor:
+    """a = softmax over all positions of W_k x: [B, C, *positions] -> [B, 1, *positions]."""
+    mask = conv_mask(x)  # [B, 1, *positions]
+    return mask.flatten(2).softmax(dim=2).view_as(mask)
+
+
+def pooled_context(x: Tensor, conv_mask: Conv | None) -> Tensor:
+    """sum_j a_j x_j, with a_j = 1/N without a mask: [B, C, *positions] -> [B, C, 1, ...]."""
+    if conv_mask is None:
+        pooled = x.flatten(2).mean(dim=2, keepdim=True)  # [B, C, 1]
+    else:
+        weights = mask_attention(x, conv_mask).flatten(2).transpose(1, 2)  # [B, N, 1]
+        # Under autocast a softmax returns float32; without the cast the product would need a float32 copy of x.
+        pooled = x.flatten(2) @ weights.to(x.dtype)  # [B, C, 1]
+    return pooled.view(x.shape[0], x.shape[1], *(1,) * (x.ndim - 2))
+
+
+def reset_mask(conv_mask: Conv) -> None:
+    """Kaiming-normal weights (fan in, ReLU gain) and a zero bias, as in the official code."""
+    nn.init.kaiming_normal_(conv_mask.weight, mode="fan_in", nonlinearity="relu")
+    nn.init.zeros_(cast(Tensor, conv_mask.bias))
 
 
 class _ChannelNorm(nn.LayerNorm):
@@ -51,6 +92,7 @@ class _ChannelNorm(nn.LayerNorm):
         return F.layer_norm(x.flatten(1), weight.shape, weight, bias, self.eps).view_as(x)
 
     def _load_from_state_dict(self, state_dict, prefix, *args):  # type: ignore[no-untyped-def]
+        # Published files store [C, 1, 1] in 2D; other 3D ports store [C, 1, 1, 1]. The values are the same.
         for name, own in (("weight", self.weight), ("bias", self.bias)):
             loaded = state_dict.get(prefix + name)
             if loaded is not None and loaded.numel() == own.numel():
@@ -58,21 +100,57 @@ class _ChannelNorm(nn.LayerNorm):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-class _GlobalPooling(RankedBlock):
-    """Pools the features of all positions into one vector by attention ('att') or equally ('avg')."""
+class _ContextBlock(nn.Module):
+    ndim: int
 
-    def __init__(self, in_channels: int, pooling_type: PoolingType):
-        super().__init__(in_channels)
+    def __init__(
+        self,
+        in_channels: int,
+        ratio: float = 1 / 4,
+        pooling_type: PoolingType = "att",
+        fusion_types: Sequence[FusionType] = ("channel_add",),
+        bottleneck: Bottleneck = "ln_relu",
+    ):
+        super().__init__()
+        self.in_channels = check_channels(in_channels)
         if pooling_type not in POOLING_TYPES:
             raise ValueError(f"pooling_type must be one of {POOLING_TYPES}, got {pooling_type!r}")
+        if isinstance(fusion_types, str) or not fusion_types or not set(fusion_types) <= set(FUSION_TYPES):
+            raise ValueError(f"fusion_types must be a non-empty subset of {FUSION_TYPES}, got {fusion_types!r}")
+        if bottleneck not in BOTTLENECKS:
+            raise ValueError(f"bottleneck must be one of {BOTTLENECKS}, got {bottleneck!r}")
+        self.ratio = ratio
         self.pooling_type = pooling_type
-        self.conv_mask = self._conv(in_channels, 1) if pooling_type == "att" else None
+        self.fusion_types = tuple(fusion_types)
+        self.bottleneck = bottleneck
+        self.planes = in_channels if bottleneck == "none" else bottleneck_width(in_channels, ratio)
+        # Names and order of the layers are those of mmcv: they are the state-dict keys and the random draws.
+        self.conv_mask = pointwise(self.ndim, in_channels, 1) if pooling_type == "att" else None
+        self.channel_add_conv = self._transform() if "channel_add" in fusion_types else None
+        self.channel_mul_conv = self._transform() if "channel_mul" in fusion_types else None
+        self.reset_parameters()
+
+    def _transform(self) -> nn.Sequential:
+        if self.bottleneck == "none":
+            return nn.Sequential(pointwise(self.ndim, self.in_channels, self.in_channels))
+        norm_shape = (self.planes, 1, 1) if self.ndim == 2 else (self.planes,)
+        return nn.Sequential(  # an Identity stands for an absent layer, so that the keys of the others do not change
+            pointwise(self.ndim, self.in_channels, self.planes),
+            _ChannelNorm(norm_shape) if self.bottleneck == "ln_relu" else nn.Identity(),
+            nn.Identity() if self.bottleneck == "linear" else nn.ReLU(inplace=True),
+            pointwise(self.ndim, self.planes, self.in_channels),
+        )
 
     def reset_parameters(self) -> None:
-        """Kaiming-normal (fan in, ReLU gain) mask."""
+        """Official initialisation: Kaiming-normal (fan in, ReLU gain) mask, zero last layer of each transform."""
         if self.conv_mask is not None:
-            nn.init.kaiming_normal_(self.conv_mask.weight, mode="fan_in", nonlinearity="relu")
-            nn.init.zeros_(cast(Tensor, self.conv_mask.bias))
+            reset_mask(self.conv_mask)
+        for transform in (self.channel_add_conv, self.channel_mul_conv):
+            if transform is not None:
+                for layer in transform[:-1]:
+                    if hasattr(layer, "reset_parameters"):
+                        cast(nn.LayerNorm, layer).reset_parameters()
+                zero_(cast(Conv, transform[-1]))
 
     def attention(self, x: Tensor) -> Tensor:
         """Weight of every position in the context.
@@ -84,75 +162,19 @@ class _GlobalPooling(RankedBlock):
             [B, 1, *positions], non-negative; sums to 1 over all positions (all frames together) of a sample.
             Uniform for average pooling.
         """
-        self._check(x)
-        if self.conv_mask is None:
-            return torch.full_like(x[:, :1], 1 / x[0, 0].numel())
-        mask = self.conv_mask(x)  # [B, 1, *positions]
-        return mask.flatten(2).softmax(dim=2).view_as(mask)
-
-    def context(self, x: Tensor) -> Tensor:
-        """Attention-weighted mean of the features: [B, C, *positions] -> [B, C, 1, ...]."""
-        if self.conv_mask is None:
-            pooled = x.flatten(2).mean(dim=2, keepdim=True)  # [B, C, 1]
-        else:
-            weights = self.attention(x).flatten(2).transpose(1, 2)  # [B, N, 1]
-            pooled = x.flatten(2) @ weights.to(x.dtype)  # [B, C, 1]
-        return pooled.view(x.shape[0], x.shape[1], *(1,) * self.ndim)
-
-
-class _ContextBlock(_GlobalPooling):
-    def __init__(
-        self,
-        in_channels: int,
-        ratio: float = 1 / 4,
-        pooling_type: PoolingType = "att",
-        fusion_types: Sequence[FusionType] = ("channel_add",),
-        bottleneck: Bottleneck = "ln_relu",
-    ):
-        super().__init__(in_channels, pooling_type)
-        if isinstance(fusion_types, str) or not fusion_types or not set(fusion_types) <= set(FUSION_TYPES):
-            raise ValueError(f"fusion_types must be a non-empty subset of {FUSION_TYPES}, got {fusion_types!r}")
-        if bottleneck not in BOTTLENECKS:
-            raise ValueError(f"bottleneck must be one of {BOTTLENECKS}, got {bottleneck!r}")
-        self.ratio = ratio
-        self.bottleneck = bottleneck
-        self.planes = in_channels if bottleneck == "none" else self._bottleneck(ratio)
-        self.fusion_types = tuple(fusion_types)
-        self.channel_add_conv = self._transform() if "channel_add" in fusion_types else None
-        self.channel_mul_conv = self._transform() if "channel_mul" in fusion_types else None
-        self.reset_parameters()
-
-    def _transform(self) -> nn.Sequential:
-        if self.bottleneck == "none":
-            return nn.Sequential(self._conv(self.in_channels, self.in_channels))
-        norm_shape = (self.planes, 1, 1) if self.ndim == 2 else (self.planes,)
-        return nn.Sequential(  # absent layers keep their places, so that the keys of the others stay
-            self._conv(self.in_channels, self.planes),
-            _ChannelNorm(norm_shape) if self.bottleneck == "ln_relu" else nn.Identity(),
-            nn.Identity() if self.bottleneck == "linear" else nn.ReLU(inplace=True),
-            self._conv(self.planes, self.in_channels),
-        )
-
-    def reset_parameters(self) -> None:
-        """Official initialisation: Kaiming-normal (fan in, ReLU gain) mask, zero last layer of each transform."""
-        super().reset_parameters()
-        for transform in (self.channel_add_conv, self.channel_mul_conv):
-            if transform is not None:
-                for layer in transform[:-1]:
-                    if hasattr(layer, "reset_parameters"):
-                        cast(nn.LayerNorm, layer).reset_parameters()
-                _zero(cast(Conv, transform[-1]))
+        check_features(x, self.in_channels, self.ndim)
+        return uniform_attention(x) if self.conv_mask is None else mask_attention(x, self.conv_mask)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, *positions] -> same shape and dtype. The identity at initialisation if only 'channel_add' is used.
 
         Raises:
-            ValueError: `x` has another rank or another number of channels.
+            ValueError: `x` has another number of axes or of channels.
         """
-        self._check(x)
-        context = self.context(x)
+        check_features(x, self.in_channels, self.ndim)
+        context = pooled_context(x, self.conv_mask)  # [B, C, 1, ...]
         out = x
-        if self.channel_mul_conv is not None:
+        if self.channel_mul_conv is not None:  # first, as in mmcv: what is added is not gated
             out = out * torch.sigmoid(self.channel_mul_conv(context))
         if self.channel_add_conv is not None:
             out = out + self.channel_add_conv(context)
@@ -163,33 +185,37 @@ class _ContextBlock(_GlobalPooling):
         return f"{self.in_channels}, ratio={self.ratio}, {self.pooling_type}, {fusion}, {self.bottleneck}"
 
 
-class _SimplifiedNonLocal(_GlobalPooling):
+class _SimplifiedNonLocal(nn.Module):
+    ndim: int
+
     def __init__(self, in_channels: int):
-        super().__init__(in_channels, "att")
-        self.conv_value = self._conv(in_channels, in_channels)
+        super().__init__()
+        self.in_channels = check_channels(in_channels)
+        self.conv_mask = pointwise(self.ndim, in_channels, 1)
+        self.conv_value = pointwise(self.ndim, in_channels, in_channels)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Kaiming-normal mask, zero value layer."""
-        super().reset_parameters()
-        _zero(self.conv_value)
+        reset_mask(self.conv_mask)
+        zero_(self.conv_value)
+
+    def attention(self, x: Tensor) -> Tensor:
+        """Weight of every position in the context: see `ContextBlock3d.attention`."""
+        check_features(x, self.in_channels, self.ndim)
+        return mask_attention(x, self.conv_mask)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, *positions] -> same shape and dtype; the identity at initialisation.
 
         Raises:
-            ValueError: `x` has another rank or another number of channels.
+            ValueError: `x` has another number of axes or of channels.
         """
-        self._check(x)
-        return (x + self.conv_value(self.context(x))).to(x.dtype)
+        check_features(x, self.in_channels, self.ndim)
+        return (x + self.conv_value(pooled_context(x, self.conv_mask))).to(x.dtype)
 
     def extra_repr(self) -> str:
         return str(self.in_channels)
-
-
-def _zero(layer: Conv) -> None:
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(cast(Tensor, layer.bias))
 
 
 class ContextBlock1d(_ContextBlock):
@@ -211,13 +237,13 @@ class ContextBlock3d(_ContextBlock):
         in_channels: C.
         ratio: bottleneck width as a fraction of C (1/4 in the paper's video and best image models).
         pooling_type: 'att' (softmax over all T*H*W positions) or 'avg'.
-        fusion_types: 'channel_add' (identity at start), 'channel_mul' (gates by sigmoid; halves its input at start)
-            or both (multiplied first, then added).
+        fusion_types: 'channel_add' (the identity at the start), 'channel_mul' (gates by a sigmoid, which halves the
+            input at the start) or both (first multiplied, then added).
         bottleneck: design of the transform: 'ln_relu' (the block), 'relu', 'linear' (nothing between the two
             layers) or 'none' (one layer C -> C without a bottleneck; `ratio` is not used).
 
     Raises:
-        ValueError: `ratio * in_channels < 1`, unknown or no mode.
+        ValueError: `ratio * in_channels < 1`, or a value that is not one of those above.
     """
 
     ndim = 3
@@ -245,3 +271,7 @@ class SimplifiedNonLocal3d(_SimplifiedNonLocal):
     """
 
     ndim = 3
+
+
+CONTEXT = Family((ContextBlock1d, ContextBlock2d, ContextBlock3d), site="after_1x1")
+SIMPLIFIED_NON_LOCAL = Family((SimplifiedNonLocal1d, SimplifiedNonLocal2d, SimplifiedNonLocal3d), site="after_1x1")

@@ -21,24 +21,28 @@ Letters: B batch, C channels, P inner channels, N positions, M positions of the 
 """
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gcvideo.blocks.ranked import RankedBlock
+from gcvideo.blocks.family import Family, bottleneck_width, check_channels, check_features, pointwise
+
+__all__ = ["NonLocalBlock1d", "NonLocalBlock2d", "NonLocalBlock3d"]
 
 Mode = Literal["embedded_gaussian", "gaussian", "dot_product", "concatenation"]
 
-MODES = ("embedded_gaussian", "gaussian", "dot_product", "concatenation")
+MODES: tuple[str, ...] = get_args(Mode)
 
 _BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _MAX_POOLS = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _POOL_SIZES = {1: (2,), 2: (2, 2), 3: (1, 2, 2)}
 
 
-class _NonLocalBlock(RankedBlock):
+class _NonLocalBlock(nn.Module):
+    ndim: int
+
     def __init__(
         self,
         in_channels: int,
@@ -49,18 +53,23 @@ class _NonLocalBlock(RankedBlock):
         use_scale: bool = True,
         norm: bool = True,
     ):
-        super().__init__(in_channels)
+        super().__init__()
+        self.in_channels = check_channels(in_channels)
         if mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
-        self.ratio, self.mode = ratio, mode
-        self.sub_sample, self.pool_first, self.use_scale = sub_sample, pool_first, use_scale
-        self.planes = self._bottleneck(ratio)
-        embedded = mode != "gaussian"
-        self.conv_theta = self._conv(in_channels, self.planes) if embedded else None
-        self.conv_phi = self._conv(in_channels, self.planes) if embedded else None
-        self.conv_g = self._conv(in_channels, self.planes)
-        self.conv_concat = self._conv(2 * self.planes, 1, bias=False) if mode == "concatenation" else None
-        self.conv_out = self._conv(self.planes, in_channels)
+        self.ratio = ratio
+        self.mode = mode
+        self.sub_sample = sub_sample
+        self.pool_first = pool_first
+        self.use_scale = use_scale
+        self.planes = bottleneck_width(in_channels, ratio)
+        embedded = mode != "gaussian"  # which compares the features themselves
+        # Names and order of the layers are those of pytorchvideo: they are the state-dict keys and the random draws.
+        self.conv_theta = pointwise(self.ndim, in_channels, self.planes) if embedded else None
+        self.conv_phi = pointwise(self.ndim, in_channels, self.planes) if embedded else None
+        self.conv_g = pointwise(self.ndim, in_channels, self.planes)
+        self.conv_concat = pointwise(self.ndim, 2 * self.planes, 1, bias=False) if mode == "concatenation" else None
+        self.conv_out = pointwise(self.ndim, self.planes, in_channels)
         self.norm = _BATCH_NORMS[self.ndim](in_channels) if norm else None
         self.pool = _MAX_POOLS[self.ndim](_POOL_SIZES[self.ndim]) if sub_sample else nn.Identity()
         self.reset_parameters()
@@ -95,28 +104,26 @@ class _NonLocalBlock(RankedBlock):
         theta, phi, _ = self._project(x)
         theta = theta.flatten(2)  # [B, P, N]
         if queries is not None:
-            index = torch.as_tensor(queries, device=x.device)
-            known = index.ndim == 1 and not index.is_floating_point() and index.numel() > 0
-            if not known or index.min() < 0 or index.max() >= theta.shape[2]:
-                raise ValueError(f"queries must be flat indices in [0, {theta.shape[2]}), got {queries}")
+            index = _flat_indices(queries, theta.shape[2]).to(x.device)
             theta = theta[:, :, index]  # [B, P, Q]
         keys = phi.flatten(2)  # [B, P, M]
         if self.mode == "concatenation":
-            a, b = self._halves(theta, keys)
-            weights = (a[:, :, None] + b[:, None]).relu() / keys.shape[2]
+            a, b = self._halves(theta, keys)  # [B, Q], [B, M]
+            weights = (a[:, :, None] + b[:, None]).relu() / keys.shape[2]  # [B, Q, M]
         elif self.mode == "dot_product":
             weights = theta.transpose(1, 2) @ keys / keys.shape[2]
         else:
             weights = (theta.transpose(1, 2) @ keys * self._scale()).softmax(dim=2)
-        return weights.unflatten(2, phi.shape[2:])
+        return weights.unflatten(2, phi.shape[2:])  # [B, Q, *key positions]
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, *positions] -> same shape and dtype; the identity at initialisation.
 
         Raises:
-            ValueError: `x` has another rank or another number of channels, or is too small to sub-sample.
+            ValueError: `x` has another number of axes or of channels, or is too small to sub-sample.
         """
-        theta, phi, g = (features.flatten(2).transpose(1, 2) for features in self._project(x))
+        projected = self._project(x)
+        theta, phi, g = (features.flatten(2).transpose(1, 2) for features in projected)  # [B, N, P], twice [B, M, P]
         if self.mode == "concatenation":
             y = self._concatenation(theta, phi, g)
         elif self.mode == "dot_product":
@@ -131,22 +138,29 @@ class _NonLocalBlock(RankedBlock):
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """theta [B, P, *positions], phi and g [B, P, *key positions]; theta and phi of gaussian have C channels."""
-        self._check(x)
-        if self.sub_sample and any(have < need for have, need in zip(x.shape[2:], _POOL_SIZES[self.ndim], strict=True)):
-            raise ValueError(f"sub_sample needs positions of at least {_POOL_SIZES[self.ndim]}, got {tuple(x.shape)}")
+        check_features(x, self.in_channels, self.ndim)
+        window = _POOL_SIZES[self.ndim]
+        if self.sub_sample and any(size < least for size, least in zip(x.shape[2:], window, strict=True)):
+            raise ValueError(f"sub_sample needs positions of at least {window}, got {tuple(x.shape)}")
         theta = x if self.conv_theta is None else self.conv_theta(x)
         if self.pool_first:
             pooled = self.pool(x)
-            return theta, pooled if self.conv_phi is None else self.conv_phi(pooled), self.conv_g(pooled)
-        return theta, self.pool(x if self.conv_phi is None else self.conv_phi(x)), self.pool(self.conv_g(x))
+            phi = pooled if self.conv_phi is None else self.conv_phi(pooled)
+            return theta, phi, self.conv_g(pooled)
+        phi = x if self.conv_phi is None else self.conv_phi(x)
+        return theta, self.pool(phi), self.pool(self.conv_g(x))
 
     def _scale(self) -> float:
         return self.planes**-0.5 if self.use_scale and self.mode == "embedded_gaussian" else 1.0
 
     def _softmax(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-        """[B, N, P]. Anything but contiguous channels and equal widths makes torch fall back to an N x M matrix."""
-        values = F.pad(g, (0, theta.shape[2] - g.shape[2]))  # gaussian: C channels for queries and keys, P for values
-        q, k, v = (features[:, None].contiguous() for features in (theta, phi, values))
+        """[B, N, P], without an N x M matrix.
+
+        torch's memory-efficient kernels take equal widths and contiguous channels; anything else makes it fall back
+        to the matrix. In "gaussian" the queries and keys have C channels and the values P < C: zeros fill the values.
+        """
+        values = F.pad(g, (0, theta.shape[2] - g.shape[2]))
+        q, k, v = (features[:, None].contiguous() for features in (theta, phi, values))  # one head: [B, 1, N or M, P]
         y = F.scaled_dot_product_attention(q, k, v, scale=self._scale())
         return y[:, 0, :, : self.planes]
 
@@ -157,22 +171,37 @@ class _NonLocalBlock(RankedBlock):
         return (a, b) if a.dtype == torch.double else (a.float(), b.float())
 
     def _concatenation(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-        """[B, N, P], without an N x M matrix.
+        """y_i = 1/M sum_j ReLU(a_i + b_j) g_j, [B, N, P], without an N x M matrix.
 
-        ReLU(a_i + b_j) is a_i + b_j for the keys with b_j > -a_i. With the keys in falling order of b these are the
-        first n_i, so y_i = (a_i G[n_i] + H[n_i]) / M with the running sums G of g_j and H of b_j g_j.
+        The terms with b_j > -a_i are a_i + b_j, the others zero. With the keys in descending order of b, the former
+        are the first n_i, so y_i = (a_i G[n_i] + H[n_i]) / M with the running sums G of g_j and H of b_j g_j, which
+        begin with the empty sum:
+
+            b = [3, 1, -2]     G = [0, g1, g1+g2, g1+g2+g3]     H = [0, 3 g1, 3 g1 + g2, 3 g1 + g2 - 2 g3]
+            a = 1.5            b > -1.5 holds for n = 2 keys     y = (1.5 (g1 + g2) + 3 g1 + g2) / 3
+            a = -4             b > 4 holds for n = 0 keys        y = 0
         """
-        a, b = self._halves(theta.transpose(1, 2), phi.transpose(1, 2))
+        a, b = self._halves(theta.transpose(1, 2), phi.transpose(1, 2))  # [B, N], [B, M]
         b, order = b.sort(dim=1, descending=True)
-        g = g.to(b.dtype).gather(1, order[..., None].expand_as(g))  # [B, M, P]
-        n = torch.searchsorted(-b.detach(), a.detach())[..., None].expand(-1, -1, self.planes)  # [B, N, P]
-        g_sums = F.pad(g.cumsum(dim=1), (0, 0, 1, 0)).gather(1, n)
-        bg_sums = F.pad((b[..., None] * g).cumsum(dim=1), (0, 0, 1, 0)).gather(1, n)
+        g = g.to(b.dtype).gather(1, order[..., None].expand_as(g))  # [B, M, P], in the order of b
+        n = torch.searchsorted(-b.detach(), a.detach())  # [B, N]: searchsorted needs ascending values, hence -b < a
+        n = n[..., None].expand(-1, -1, self.planes)  # [B, N, P]
+        g_sums = F.pad(g.cumsum(dim=1), (0, 0, 1, 0)).gather(1, n)  # G[n_i]
+        bg_sums = F.pad((b[..., None] * g).cumsum(dim=1), (0, 0, 1, 0)).gather(1, n)  # H[n_i]
         return (a[..., None] * g_sums + bg_sums) / b.shape[1]
 
     def extra_repr(self) -> str:
         pooling = ("pool -> conv" if self.pool_first else "conv -> pool") if self.sub_sample else "no pool"
         return f"{self.in_channels}, ratio={self.ratio}, {self.mode}, {pooling}, use_scale={self.use_scale}"
+
+
+def _flat_indices(queries: Tensor | Sequence[int], size: int) -> Tensor:
+    """Checked indices of positions [Q]."""
+    index = torch.as_tensor(queries)
+    is_list = index.ndim == 1 and index.numel() > 0 and not index.is_floating_point()
+    if not is_list or index.min() < 0 or index.max() >= size:
+        raise ValueError(f"queries must be flat indices in [0, {size}), got {queries}")
+    return index
 
 
 class NonLocalBlock1d(_NonLocalBlock):
@@ -195,13 +224,16 @@ class NonLocalBlock3d(_NonLocalBlock):
         ratio: inner width P as a fraction of C.
         mode: 'embedded_gaussian', 'gaussian', 'dot_product' or 'concatenation'.
         sub_sample: halve H and W of the keys by a max-pool of (1, 2, 2).
-        pool_first: pool and then project the keys (video-nonlocal-net, PySlowFast, pytorchvideo), or project and then
-            pool (the paper's text, mmcv).
-        use_scale: divide theta . phi by sqrt(P); for 'embedded_gaussian' alone.
-        norm: BatchNorm behind W_z, whose gamma starts at zero; without it W_z starts at zero.
+        pool_first: pool and then project the keys (video-nonlocal-net, PySlowFast, pytorchvideo), else project and
+            then pool (the paper's text, mmcv).
+        use_scale: divide theta . phi by sqrt(P); only 'embedded_gaussian' has a scale.
+        norm: BatchNorm after W_z, whose gamma starts at zero; without it W_z starts at zero.
 
     Raises:
         ValueError: `ratio * in_channels < 1` or an unknown mode.
     """
 
     ndim = 3
+
+
+NON_LOCAL = Family((NonLocalBlock1d, NonLocalBlock2d, NonLocalBlock3d), site="after_block")

@@ -7,47 +7,58 @@ GCNet (arXiv:1904.11492):
 
 State-dict keys (`fc1`, `fc2`) are those of torchvision and timm.
 
-Difference: the last layer starts at zero, as in the other blocks, so a new block multiplies by exactly 1/2. It can't
+Difference: the last layer starts at zero, as in the other blocks, so a new block multiplies by exactly 1/2. It cannot
 be the identity at the start: a sigmoid is below 1.
 """
-
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from gcvideo.blocks.ranked import RankedBlock
+from gcvideo.blocks.family import (
+    Family,
+    bottleneck_width,
+    check_channels,
+    check_features,
+    pointwise,
+    uniform_attention,
+    zero_,
+)
+
+__all__ = ["SqueezeExcitation1d", "SqueezeExcitation2d", "SqueezeExcitation3d"]
 
 
-class _SqueezeExcitation(RankedBlock):
+class _SqueezeExcitation(nn.Module):
+    ndim: int
+
     def __init__(self, in_channels: int, ratio: float = 1 / 16):
-        super().__init__(in_channels)
+        super().__init__()
+        self.in_channels = check_channels(in_channels)
         self.ratio = ratio
-        self.planes = self._bottleneck(ratio)
-        self.fc1 = self._conv(in_channels, self.planes)
-        self.fc2 = self._conv(self.planes, in_channels)
+        self.planes = bottleneck_width(in_channels, ratio)
+        self.fc1 = pointwise(self.ndim, in_channels, self.planes)
+        self.fc2 = pointwise(self.ndim, self.planes, in_channels)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """torch's default for the first layer, zero for the last."""
         self.fc1.reset_parameters()
-        nn.init.zeros_(self.fc2.weight)
-        nn.init.zeros_(cast(Tensor, self.fc2.bias))
+        zero_(self.fc2)
 
     def attention(self, x: Tensor) -> Tensor:
         """Weight of every position in the context, [B, 1, *positions]: uniform."""
-        self._check(x)
-        return torch.full_like(x[:, :1], 1 / x[0, 0].numel())
+        check_features(x, self.in_channels, self.ndim)
+        return uniform_attention(x)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, *positions] -> same shape and dtype; x / 2 at initialisation.
 
         Raises:
-            ValueError: `x` has another rank or another number of channels.
+            ValueError: `x` has another number of axes or of channels.
         """
-        self._check(x)
+        check_features(x, self.in_channels, self.ndim)
         context = x.flatten(2).mean(dim=2).view(x.shape[0], x.shape[1], *(1,) * self.ndim)  # [B, C, 1, ...]
-        return (x * torch.sigmoid(self.fc2(self.fc1(context).relu()))).to(x.dtype)
+        gate = torch.sigmoid(self.fc2(self.fc1(context).relu()))  # [B, C, 1, ...]
+        return (x * gate).to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, ratio={self.ratio}"
@@ -77,3 +88,6 @@ class SqueezeExcitation3d(_SqueezeExcitation):
     """
 
     ndim = 3
+
+
+SQUEEZE_EXCITATION = Family((SqueezeExcitation1d, SqueezeExcitation2d, SqueezeExcitation3d), site="after_1x1")

@@ -21,7 +21,6 @@ alone for longer than the demo lasts: a relation that no local feature shows is 
 without blocks, a net that relates only what it sees at one place is at 1/2 on the far videos.
 """
 
-import csv
 import multiprocessing
 import os
 from collections.abc import Sequence
@@ -32,6 +31,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gcvideo.files import csv_text, replacing, write_text
 
 GAITS = ("walk", "run", "hop")
 RELATIONS = ("same", "opposite")
@@ -163,19 +164,17 @@ def write_video(path: Path, frames: NDArray[np.uint8], fps: int = 15) -> None:
     """Write [T, H, W, 3] uint8 as H.264 in MP4; H and W even. Equal frames give equal bytes."""
     import av
 
-    partial_file = path.with_name(f".{path.name}.part")
-    with av.open(str(partial_file), "w", format="mp4") as container:
+    with replacing(path) as partial_file, av.open(str(partial_file), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps))
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
         stream.options = {"crf": "18", "preset": "veryfast", "g": "12", "threads": "1"}
-        # mbtree reads memory that nobody wrote: equal frames would give other bytes now and then (x264 in PyAV 18.1)
+        # mbtree reads uninitialised memory: equal frames would now and then give other bytes (x264 in PyAV 18.1)
         stream.options |= {"x264-params": "mbtree=0"}
         for frame in frames:
             # converted here: left to the encoder, equal frames sometimes give other bytes (PyAV 18.1)
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
-    os.replace(partial_file, path)
 
 
 def write_dataset(
@@ -224,14 +223,8 @@ def write_dataset(
     with multiprocessing.get_context("spawn").Pool(workers or os.cpu_count()) as pool:
         pool.starmap(work, [(path, label, video_seed, near) for path, label, _, near, video_seed in rows], chunksize=32)
     manifest = out / "manifest.csv"
-    partial_file = manifest.with_name(".manifest.csv.part")
-    with partial_file.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("path", "label", "split", "distance"))
-        writer.writerows(
-            (path, CLASS_NAMES[label], split, "near" if near else "far") for path, label, split, near, _ in rows
-        )
-    os.replace(partial_file, manifest)
+    lines = [(path, CLASS_NAMES[label], split, "near" if near else "far") for path, label, split, near, _ in rows]
+    write_text(manifest, csv_text(("path", "label", "split", "distance"), lines))
     return manifest
 
 

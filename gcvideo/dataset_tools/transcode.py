@@ -20,6 +20,7 @@ from av.video.reformatter import VideoReformatter
 from gcvideo.data.decode import VideoFile
 from gcvideo.data.decode.pyav_reader import decode_all, turn_of, upright
 from gcvideo.data.decode.reader import VideoDecodeError, check_container
+from gcvideo.errors import UsageError
 
 _X264 = "keyint=32:min-keyint=32:scenecut=0:bframes=7:b-pyramid=none:b-adapt=0:open-gop=0:mbtree=0:threads=1"
 """Without mbtree, of which x264 reads memory that nobody wrote: equal frames would give other bytes now and then."""
@@ -63,13 +64,13 @@ def find_encoder(encoder: Encoder) -> Literal["pyav", "ffmpeg"]:
     """The encoder to use here.
 
     Raises:
-        ValueError: it is not there.
+        UsageError: it is not available.
     """
     if encoder in ("auto", "pyav") and "libx264" in av.codecs_available:
         return "pyav"
     if encoder in ("auto", "ffmpeg") and shutil.which("ffmpeg"):
         return "ffmpeg"
-    raise ValueError(f"encoder {encoder}: found neither PyAV with libx264 nor the program ffmpeg")
+    raise UsageError(f"encoder {encoder}: found neither PyAV with libx264 nor the program ffmpeg")
 
 
 def transcode(source: str, target: Path, encoding: Encoding, trim: tuple[float, float] | None = None) -> int:

@@ -1,26 +1,32 @@
-"""Backbones, named models and their weights."""
+"""Named networks, blocks in them, and weights."""
 
 from gcvideo.models.checkpoint_file import WeightsError, read_state
-from gcvideo.models.placement import PRESETS, STAGES, BlocksName, Indices, insert_blocks
-from gcvideo.models.published import Checkpoint, checkpoints, find_weights, other_function
-from gcvideo.models.weights import WeightsReport, export_weights, load_weights
-from gcvideo.models.zoo import NETWORKS, NetworkName, create_model
+from gcvideo.models.create import create_model
+from gcvideo.models.placement import PRESETS, STAGES, At, BlocksName, Indices, block_parameters, insert_blocks
+from gcvideo.models.published import Checkpoint, checkpoints, find_weights, list_weights, other_function
+from gcvideo.models.weights import Inflation, WeightsReport, export_weights, load_weights
+from gcvideo.models.zoo import NETWORKS, NetworkName, list_models
 
 __all__ = [
     "NETWORKS",
     "PRESETS",
     "STAGES",
+    "At",
     "BlocksName",
     "Checkpoint",
     "Indices",
+    "Inflation",
     "NetworkName",
     "WeightsError",
     "WeightsReport",
+    "block_parameters",
     "checkpoints",
     "create_model",
     "export_weights",
     "find_weights",
     "insert_blocks",
+    "list_models",
+    "list_weights",
     "load_weights",
     "other_function",
     "read_state",

@@ -10,11 +10,16 @@ pool by a fixed 8x7x7 window; both give the same logits at 8x224x224.
 
 from collections.abc import Sequence
 
-from pytorchvideo.models.head import create_res_basic_head
-from pytorchvideo.models.net import Net
-from pytorchvideo.models.resnet import BottleneckBlock, create_bottleneck_block, create_res_stage
-from pytorchvideo.models.stem import create_res_basic_stem
 from torch import nn
+
+from gcvideo.models.parts import (
+    BottleneckBlock,
+    Net,
+    create_bottleneck_block,
+    create_res_basic_head,
+    create_res_basic_stem,
+    create_res_stage,
+)
 
 # Temporal kernel sizes: stem, then conv_a of the blocks of res2..res5 (repeated over the stage), and whether time is
 # halved by a max-pool behind res2 (`_TEMPORAL_KERNEL_BASIS` and `_POOL1` of PySlowFast).

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gcvideo.errors import UsageError
+
 WRAPPERS = ("model_state", "state_dict", "blobs", "model")
 PREFIXES = ("module.", "net.", "model.", "backbone.")
 
 
-class WeightsError(ValueError):
+class WeightsError(UsageError):
     """A file that can't be read, or that does not fit the model; nothing has been loaded."""
 
 

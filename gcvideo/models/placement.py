@@ -1,126 +1,191 @@
-"""Which residual blocks of a ResNet get a block: the paper's rows by name, everything else as plain arguments."""
+"""Which residual blocks of a network get a block: the paper's rows by name, everything else as plain arguments."""
 
 import functools
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from pytorchvideo.models.resnet import ResStage
 from torch import nn
+from torchvision.models.resnet import ResNet
 
-from gcvideo import blocks as families
+from gcvideo.blocks import FAMILIES
+from gcvideo.errors import UsageError
 from gcvideo.insertion import Site, insert
-from gcvideo.models.image import ImageResNet
-
-BlocksName = Literal[
-    "none",
-    "gc",
-    "gc5",
-    "gc5_even",
-    "gc_all",
-    "nl",
-    "nl5",
-    "nl5_even",
-    "snl",
-    "snl5",
-    "snl5_even",
-    "se",
-    "se_all",
-]
-Indices = Mapping[str, Sequence[int] | Literal["all"]]
+from gcvideo.models.parts import ResStage
 
 STAGES = ("res2", "res3", "res4", "res5")
 
-# First part of a preset's name -> block for images, block for clips, its site in a residual block by its paper.
-BLOCKS: dict[str, tuple[type[nn.Module], type[nn.Module], Site]] = {
-    "gc": (families.ContextBlock2d, families.ContextBlock3d, "after_1x1"),
-    "nl": (families.NonLocalBlock2d, families.NonLocalBlock3d, "after_block"),
-    "snl": (families.SimplifiedNonLocal2d, families.SimplifiedNonLocal3d, "after_1x1"),
-    "se": (families.SqueezeExcitation2d, families.SqueezeExcitation3d, "after_1x1"),
+Indices = Mapping[str, Sequence[int] | Literal["all"]]
+"""Stage -> indices of its residual blocks, or "all"."""
+
+At = Indices | Sequence[str]
+"""Indices, or names or globs of modules, for networks without these stages."""
+
+
+class Preset(NamedTuple):
+    """A value of `blocks`: the family (key of `FAMILIES`; None: no blocks) and where, which `at` replaces."""
+
+    family: str | None
+    at: Indices
+
+
+# End of a preset's name -> residual blocks. "5" is every other block of res3 and res4, counted from 0. GCNet does not
+# publish the indices: 1,3 / 1,3,5 are those of the Non-local paper's code and of PySlowFast, 0,2 / 0,2,4 ("even")
+# those of mmaction2's slow-only. Without an ending, `at` is required.
+_ENDINGS: dict[str, Indices] = {
+    "": {},
+    "5": {"res3": (1, 3), "res4": (1, 3, 5)},
+    "5_even": {"res3": (0, 2), "res4": (0, 2, 4)},
+    "_all": {"res3": "all", "res4": "all", "res5": "all"},
 }
 
-# "5" is every other block of res3 and res4, counted from 0. GCNet does not publish the indices: 1,3 / 1,3,5 are those
-# of the Non-local paper's code and of PySlowFast, 0,2 / 0,2,4 ("even") those of mmaction2's slow-only.
-_FIVE: Indices = {"res3": (1, 3), "res4": (1, 3, 5)}
-_FIVE_EVEN: Indices = {"res3": (0, 2), "res4": (0, 2, 4)}
-_ALL: Indices = {"res3": "all", "res4": "all", "res5": "all"}
-
-# Name -> (block, indices). The names without a number or "all" need `at`.
-PRESETS: dict[str, tuple[str | None, Indices]] = {
-    "none": (None, {}),
-    "gc": ("gc", {}),
-    "gc5": ("gc", _FIVE),
-    "gc5_even": ("gc", _FIVE_EVEN),
-    "gc_all": ("gc", _ALL),
-    "nl": ("nl", {}),
-    "nl5": ("nl", _FIVE),
-    "nl5_even": ("nl", _FIVE_EVEN),
-    "snl": ("snl", {}),
-    "snl5": ("snl", _FIVE),
-    "snl5_even": ("snl", _FIVE_EVEN),
-    "se": ("se", {}),
-    "se_all": ("se", _ALL),
+PRESETS: dict[str, Preset] = {
+    "none": Preset(None, {}),
+    **{family + ending: Preset(family, at) for family in FAMILIES for ending, at in _ENDINGS.items()},
 }
+
+if TYPE_CHECKING:
+    BlocksName = str
+else:  # a Literal made from the table, so that the command line lists and checks the names
+    BlocksName = Literal[tuple(PRESETS)]
+
+
+def block_parameters(blocks: str, image: bool = False) -> type[nn.Module] | None:
+    """Class of the blocks of a preset. The arguments after `in_channels` are its options, with their types.
+
+    Args:
+        blocks: key of `PRESETS`.
+        image: the 2D class of the image models, not the 3D class of the video models; both take the same options.
+
+    Returns:
+        The class, or None for "none".
+    """
+    family = _preset(blocks).family
+    return None if family is None else FAMILIES[family].block(2 if image else 3)
 
 
 def insert_blocks(
     model: nn.Module,
     blocks: BlocksName,
-    at: Indices | None = None,
+    at: At | None = None,
     site: Site | None = None,
     block_options: Mapping[str, Any] | None = None,
 ) -> dict[str, nn.Module]:
-    """Insert blocks into a ResNet of this package; arguments and errors: see `create_model`."""
-    if blocks not in PRESETS:
-        raise ValueError(f"blocks must be one of {tuple(PRESETS)}, got {blocks!r}")
-    kind, preset = PRESETS[blocks]
+    """Insert blocks into a network, in place. Either all are inserted or, on an error, none.
+
+    Args:
+        model: a network of `create_model`, or any other whose convolutions are all 2D or all 3D.
+        blocks: key of `PRESETS`.
+        at: stage -> indices of its residual blocks, for networks of `create_model`; or a list of names or globs of
+            modules, such as ["layer3.*", "layer4.1"], for any network. Replaces the indices of the preset.
+        site: see `insert`; default that of the block's paper.
+        block_options: arguments of the block other than its number of channels.
+
+    Returns:
+        Name of the module refined -> its block, in the order of the model.
+
+    Raises:
+        UsageError: unknown preset, stage, index or name; an option that the block does not have; a bad value; any
+            setting with blocks "none", where it would have no effect; see also `insert`.
+    """
+    preset = _preset(blocks)
     options = dict(block_options or {})
-    if kind is None:
-        settings = {"at": at, "site": site} | options
-        unused = [name for name, value in settings.items() if value is not None]
+    if preset.family is None:
+        unused = [name for name, value in (("at", at), ("site", site)) if value is not None] + list(options)
         if unused:
-            raise ValueError(f"blocks 'none' takes no {', '.join(unused)}")
+            raise UsageError(f"blocks 'none' takes no {', '.join(unused)}")
         return {}
-    if not preset and not at:
-        raise ValueError(f"blocks {blocks!r} needs `at`, such as {{'res4': 'all'}} or {{'res3': [1, 3]}}")
-    flat, solid, published = BLOCKS[kind]
-    block = flat if isinstance(model, ImageResNet) else solid
-    allowed = [name for name in inspect.signature(block).parameters if name != "in_channels"]
+    family = FAMILIES[preset.family]
+    block = family.block(_ndim(model))
+    _check_options(blocks, block, options)
+    names = _module_names(model, at or preset.at, blocks)
+    where = site or cast(Site, family.site)
+    try:
+        return insert(model, dict.fromkeys(names, functools.partial(block, **options)), site=where)
+    except ValueError as error:  # insertion.py and blocks/ import torch only: they do not know UsageError
+        raise UsageError(str(error)) from error
+
+
+def option_names(block: type[nn.Module]) -> list[str]:
+    """Arguments of a block other than its number of channels."""
+    return [name for name in inspect.signature(block).parameters if name != "in_channels"]
+
+
+def _preset(blocks: str) -> Preset:
+    if blocks not in PRESETS:
+        raise UsageError(f"blocks must be one of {tuple(PRESETS)}, got {blocks!r}")
+    return PRESETS[blocks]
+
+
+def _ndim(model: nn.Module) -> int:
+    """Number of position axes of the features: 2 for images, 3 for clips."""
+    found = {len(module.kernel_size) for module in model.modules() if isinstance(module, nn.modules.conv._ConvNd)}
+    if len(found) != 1:
+        kinds = ", ".join(f"{ndim}D" for ndim in sorted(found)) or "none"
+        raise UsageError(
+            f"expected a network with 2D or with 3D convolutions, got {kinds} in {type(model).__name__}: "
+            f"call gcvideo.insert with the class of the block instead"
+        )
+    return found.pop()
+
+
+def _check_options(blocks: str, block: type[nn.Module], options: Mapping[str, Any]) -> None:
+    allowed = option_names(block)
     unknown = sorted(set(options) - set(allowed))
     if unknown:
-        raise ValueError(
+        raise UsageError(
             f"blocks {blocks!r} is made of {block.__name__}, which takes no {', '.join(unknown)}; "
             f"it takes {', '.join(allowed) or 'no option'}"
         )
-    indices = at or preset
-    bad = {stage: chosen for stage, chosen in indices.items() if not _is_choice(chosen)}
+
+
+def _module_names(model: nn.Module, at: At, blocks: str) -> list[str]:
+    """Names or globs of the modules that get a block."""
+    if isinstance(at, Mapping):
+        return _residual_blocks(model, at, blocks)
+    if isinstance(at, str) or not all(isinstance(name, str) for name in at):
+        raise UsageError(f"at must map stages to indices or list names of modules, got {at!r}")
+    return list(at)
+
+
+def _residual_blocks(model: nn.Module, at: Indices, blocks: str) -> list[str]:
+    """Names of the chosen residual blocks, in the order of the model."""
+    stages = _stages(model)
+    if not stages:
+        raise UsageError(
+            f"blocks {blocks!r} in {type(model).__name__}, which has no stages {', '.join(STAGES)}: "
+            f"list the modules instead, such as at=['layer3.*']"
+        )
+    if not at:
+        raise UsageError(f"blocks {blocks!r} needs `at`, such as {{'res4': 'all'}} or {{'res3': [1, 3]}}")
+    bad = {stage: chosen for stage, chosen in at.items() if not _is_choice(chosen)}
     if bad:
-        raise ValueError(f"at must map a stage to 'all' or a list of block indices, got {bad}")
-    names = residual_blocks(model, indices, f"blocks {blocks!r}")
-    return insert(model, dict.fromkeys(names, functools.partial(block, **options)), site=site or published)
+        raise UsageError(f"at must map a stage to 'all' or a list of block indices, got {bad}")
+    unknown = sorted(set(at) - set(STAGES))
+    if unknown:
+        raise UsageError(f"blocks {blocks!r}: at must be of {STAGES}, got {', '.join(unknown)}")
+    names = []
+    for stage, (prefix, depth) in stages.items():
+        chosen = at.get(stage, ())
+        indices = range(depth) if chosen == "all" else sorted(set(map(int, chosen)))
+        if any(not 0 <= index < depth for index in indices):
+            raise UsageError(
+                f"blocks {blocks!r} needs blocks {list(chosen)} of {stage}, which has only {depth} (0 is the first)"
+            )
+        names += [f"{prefix}.{index}" for index in indices]
+    return names
+
+
+def _stages(model: nn.Module) -> dict[str, tuple[str, int]]:
+    """Stage -> (name of the module that holds its residual blocks, their number); empty if the model has no stages."""
+    if isinstance(model, ResNet):  # torchvision's, and our image models
+        found = [(f"layer{n}", len(model.get_submodule(f"layer{n}"))) for n in (1, 2, 3, 4)]
+    else:
+        found = [(f"{n}.res_blocks", len(m.res_blocks)) for n, m in model.named_modules() if isinstance(m, ResStage)]
+    return dict(zip(STAGES, found, strict=True)) if len(found) == len(STAGES) else {}
 
 
 def _is_choice(chosen: Any) -> bool:
     if isinstance(chosen, str):
         return chosen == "all"
     return isinstance(chosen, Sequence) and len(chosen) > 0 and all(isinstance(index, int) for index in chosen)
-
-
-def residual_blocks(model: nn.Module, at: Indices, what: str) -> list[str]:
-    """Module names of the chosen residual blocks, in the order of the model; `what` begins the errors."""
-    unknown = sorted(set(at) - set(STAGES))
-    if unknown:
-        raise ValueError(f"{what}: at must be of {STAGES}, got {', '.join(unknown)}")
-    if isinstance(model, ImageResNet):
-        stages = [(f"layer{n}", len(model.get_submodule(f"layer{n}"))) for n in (1, 2, 3, 4)]
-    else:
-        stages = [(f"{n}.res_blocks", len(m.res_blocks)) for n, m in model.named_modules() if isinstance(m, ResStage)]
-    names = []
-    for (prefix, depth), stage_name in zip(stages, STAGES, strict=True):
-        chosen = at.get(stage_name, ())
-        if chosen != "all" and any(not 0 <= index < depth for index in chosen):
-            raise ValueError(
-                f"{what} needs blocks {list(chosen)} of {stage_name}, which has only {depth} (0 is the first)"
-            )
-        names += [f"{prefix}.{i}" for i in range(depth) if chosen == "all" or i in chosen]
-    return names

@@ -6,6 +6,7 @@ of mmaction2 are listed there with one and the same hash, so neither is checked 
 
 import csv
 import difflib
+import fnmatch
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +38,11 @@ def checkpoints() -> dict[str, Checkpoint]:
     """Name -> published checkpoint."""
     text = (files("gcvideo.models") / "published.csv").read_text(encoding="utf-8")
     return {row["name"]: Checkpoint(**row) for row in csv.DictReader(text.splitlines())}
+
+
+def list_weights(pattern: str = "*") -> list[str]:
+    """Names of published checkpoints that match a glob such as "mmaction2/slow*", in the order of published.csv."""
+    return [name for name in checkpoints() if fnmatch.fnmatchcase(name, pattern)]
 
 
 def other_function(name: str, network: str, blocks: str, options: Mapping[str, Any]) -> str:

@@ -3,9 +3,7 @@
 Letters: T frames, S side of a view, K classes.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch.nn.functional as F
 from matplotlib.axes import Axes
@@ -128,37 +126,4 @@ def filmstrip(frames: Tensor, maps: Mapping[str, Tensor] | None = None) -> bytes
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
     figure.subplots_adjust(wspace=0.04, hspace=0.06)
-    return png(figure)
-
-
-def dataset_histograms(videos: Sequence[Mapping[str, Any]], rows: Sequence[tuple[str, str]]) -> bytes:
-    """Frames, frame rates and short sides of videos, and the sizes of classes.
-
-    Args:
-        videos: each with num_frames, fps, width, height.
-        rows: (split, label) of every video.
-    """
-    figure = Figure(figsize=(12, 2.8))
-    short_sides = [min(video["width"], video["height"]) for video in videos]
-    panels = (
-        ("frames", [video["num_frames"] for video in videos]),
-        ("frames per second", [video["fps"] for video in videos]),
-        ("short side in pixels", short_sides),
-    )
-    for number, (title, values) in enumerate(panels, start=1):
-        axes = figure.add_subplot(1, 4, number)
-        axes.hist(values, bins=30, color=BLUE)
-        axes.set_title(title, color=INK, fontsize=11)
-        axes.set_ylabel("videos" if number == 1 else "", color=INK)
-        axes.locator_params(axis="x", integer=True, nbins=5)
-        axes.spines[["top", "right"]].set_visible(False)
-    axes = figure.add_subplot(1, 4, 4)
-    for split, colour in zip(sorted({split for split, _ in rows}), (BLUE, ORANGE, MUTED, INK) * 8, strict=False):
-        sizes = sorted(Counter(label for name, label in rows if name == split).values(), reverse=True)
-        axes.step(range(1, len(sizes) + 1), sizes, where="mid", color=colour, label=split or "all")
-    axes.set_title("videos of each class, largest first", color=INK, fontsize=11)
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
     return png(figure)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.files import csv_text
 from gcvideo.report.summary import Summary
 from gcvideo.training.metrics import VideoResults
@@ -44,27 +43,6 @@ class ModelFacts:
     macs_per_view: int
     macs_counter: str
     input: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationSettings:
-    """How the videos were read."""
-
-    manifest: str | None
-    split: str
-    views: ViewCounts
-    clip: ClipShape
-
-
-def evaluation_settings(data: VideoDataModule) -> EvaluationSettings:
-    """The test's settings of a data module: the only place in this package that knows their names."""
-    clip = data.eval_clip
-    return EvaluationSettings(
-        manifest=data.manifest,
-        split=data.splits["test"],
-        views=ViewCounts(data.temporal_views, data.spatial_views),
-        clip=ClipShape(clip.clip_frames, clip.stride, clip.target_fps, clip.size),
-    )
 
 
 @dataclass(frozen=True, slots=True)

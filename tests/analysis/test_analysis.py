@@ -26,9 +26,9 @@ def test_macs_of_slowonly_r50(size, macs):
 def test_macs_that_the_blocks_add():
     """GCNet's Kinetics table: +5 GC 0.02 G, all GC 0.06 G."""
     counts = []
-    for context in ("none", "gc5", "gc_all"):
+    for blocks in ("none", "gc5", "gc_all"):
         with torch.device("meta"):
-            counts.append(count_macs(create_model("slowonly_r50", context), (1, 3, 8, 224, 224)) / 1e9)
+            counts.append(count_macs(create_model("slowonly_r50", blocks), (1, 3, 8, 224, 224)) / 1e9)
     assert counts[1] - counts[0] == pytest.approx(0.024, abs=0.001)
     assert counts[2] - counts[0] == pytest.approx(0.060, abs=0.001)
 

@@ -16,17 +16,17 @@ def table():
 
 
 def test_parameters_are_exact_and_round_to_the_published(table):
-    assert {row["context"]: row["parameters"] for row in table["rows"]} == EXACT
+    assert {row["blocks"]: row["parameters"] for row in table["rows"]} == EXACT
     for row in table["rows"]:
         # 39.8126 and 36.1323 M are published as 39.81 and 36.13; 42.455 as 42.45
         assert row["parameters"] / 1e6 == pytest.approx(row["published"]["parameters_m"], abs=0.0051)
 
 
 def test_increments_beside_the_published(table):
-    rows = {row["context"]: row for row in table["rows"]}
+    rows = {row["blocks"]: row for row in table["rows"]}
     assert rows["none"]["macs"] / 1e9 == pytest.approx(41.741, abs=5e-4)
-    for context in ("snl5", "gc5", "gc_all"):
-        assert round(rows[context]["macs_increment"] / 1e9, 2) == rows[context]["published"]["macs_increment_g"]
+    for blocks in ("snl5", "gc5", "gc_all"):
+        assert round(rows[blocks]["macs_increment"] / 1e9, 2) == rows[blocks]["published"]["macs_increment_g"]
     assert rows["nl5"]["macs_increment"] / 1e9 == pytest.approx(22.24, abs=0.01)  # published: +20.31
     assert rows["nl5"]["published"]["macs_increment_g"] == 20.31
     assert rows["none"]["published"]["macs_g"] == 39.29
@@ -41,7 +41,7 @@ def test_at_256_pixels_the_count_is_that_of_pytorchvideo_and_pyslowfast():
 
 def test_other_models_have_no_published_row():
     table = complexity_table("i3d_r50", ("gc5",), frames=16, num_classes=10)
-    assert [row["context"] for row in table["rows"]] == ["gc5"]
+    assert [row["blocks"] for row in table["rows"]] == ["gc5"]
     assert table["rows"][0]["published"] is None
     assert table["input"] == [1, 3, 16, 224, 224]
     assert "39.29" not in as_text(table)
@@ -62,7 +62,7 @@ def test_texts(table):
 def test_command(capsys):
     assert main(["table", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
-    assert {row["context"]: row["parameters"] for row in rows} == EXACT
+    assert {row["blocks"]: row["parameters"] for row in rows} == EXACT
     assert set(PUBLISHED) == set(ROWS) == set(EXACT)
     assert main(["table", "--network", "slowonly_tiny", "--blocks", "gc_all", "--size", "32", "--markdown"]) == 0
     assert "| gc_all |" in capsys.readouterr().out
@@ -71,7 +71,7 @@ def test_command(capsys):
 @pytest.mark.parametrize(
     ("args", "message"),
     (
-        (["--network", "resnet18"], "model must be one of"),
+        (["--network", "resnet18"], "network must be one of"),
         (["--blocks", "gc7"], "blocks must be one of"),
         (["--size", "0"], "--size must be at least 1"),
         (["--network", "i3d_r50", "--frames", "1"], "error: "),

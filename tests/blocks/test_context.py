@@ -17,7 +17,7 @@ BLOCKS = {1: ContextBlock1d, 2: ContextBlock2d, 3: ContextBlock3d}
 SHAPES = {1: (2, 8, 7), 2: (2, 8, 3, 5), 3: (2, 8, 4, 3, 5)}
 FUSIONS = (("channel_add",), ("channel_mul",), ("channel_add", "channel_mul"))
 
-every_rank = pytest.mark.parametrize("ndim", (1, 2, 3))
+every_ndim = pytest.mark.parametrize("ndim", (1, 2, 3))
 every_pooling = pytest.mark.parametrize("pooling", POOLING_TYPES)
 every_fusion = pytest.mark.parametrize("fusion", FUSIONS, ids="+".join)
 
@@ -67,7 +67,7 @@ def formula(block: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return torch.tensor(out, dtype=torch.double).view_as(x)
 
 
-@every_rank
+@every_ndim
 @every_pooling
 @every_fusion
 def test_equals_the_formula(ndim, pooling, fusion):
@@ -88,7 +88,7 @@ def test_equals_the_formula_in_channels_last_memory(ndim, fusion):
     torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-5)
 
 
-@every_rank
+@every_ndim
 @every_pooling
 @every_fusion
 @pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16))
@@ -104,20 +104,20 @@ def test_bf16_autocast_keeps_the_dtype_and_is_near_the_formula(ndim, pooling, fu
     assert (out.double() - expected).norm() < 0.03 * expected.norm()
 
 
-@every_rank
+@every_ndim
 @every_pooling
 def test_additive_block_is_the_identity_at_the_start(ndim, pooling):
     x = torch.randn(SHAPES[ndim])
     assert torch.equal(BLOCKS[ndim](8, pooling_type=pooling)(x), x)
 
 
-@every_rank
+@every_ndim
 def test_multiplicative_block_halves_at_the_start(ndim):
     x = torch.randn(SHAPES[ndim])
     torch.testing.assert_close(BLOCKS[ndim](8, fusion_types=("channel_mul",))(x), x / 2)
 
 
-@every_rank
+@every_ndim
 @every_fusion
 def test_permuting_positions_permutes_the_output(ndim, fusion):
     block = wake(BLOCKS[ndim](8, fusion_types=fusion))
@@ -127,7 +127,7 @@ def test_permuting_positions_permutes_the_output(ndim, fusion):
     torch.testing.assert_close(block(shuffled).flatten(2), block(x).flatten(2)[:, :, order])
 
 
-@every_rank
+@every_ndim
 def test_every_position_sees_every_other(ndim):
     block = wake(BLOCKS[ndim](8, ratio=1))
     x = torch.randn(SHAPES[ndim], requires_grad=True)
@@ -136,7 +136,7 @@ def test_every_position_sees_every_other(ndim):
     assert (x.grad != 0).all()
 
 
-@every_rank
+@every_ndim
 def test_attention_sums_to_one_over_all_positions(ndim):
     block = wake(BLOCKS[ndim](8))
     x = torch.randn(SHAPES[ndim])
@@ -149,7 +149,7 @@ def test_attention_sums_to_one_over_all_positions(ndim):
     assert peak == logits[0].argmax()
 
 
-@every_rank
+@every_ndim
 def test_average_attention_is_uniform_and_equals_the_attention_of_constant_features(ndim):
     x = torch.randn(SHAPES[ndim])
     uniform = BLOCKS[ndim](8, pooling_type="avg").attention(x)
@@ -158,7 +158,7 @@ def test_average_attention_is_uniform_and_equals_the_attention_of_constant_featu
     torch.testing.assert_close(attending, uniform)
 
 
-@every_rank
+@every_ndim
 def test_initialisation_is_the_official_one(ndim):
     block = BLOCKS[ndim](256, ratio=1 / 4, fusion_types=FUSION_TYPES)
     # kaiming_init(mode="fan_in", nonlinearity="relu"): normal with std sqrt(2 / fan_in), fan_in = 256
@@ -214,13 +214,13 @@ def test_norm_weights_of_another_size_do_not_load():
         ({"in_channels": 8, "fusion_types": "channel_add"}, "got 'channel_add'"),
     ),
 )
-@every_rank
+@every_ndim
 def test_bad_arguments(ndim, arguments, message):
     with pytest.raises(ValueError, match=message):
         BLOCKS[ndim](**arguments)
 
 
-@every_rank
+@every_ndim
 @pytest.mark.parametrize("shape", ((8, 8), (2, 8), (2, 4, 3, 3, 3), (2, 8, 2, 2, 2, 2)))
 def test_bad_input_shape(ndim, shape):
     block = BLOCKS[ndim](8)
@@ -228,7 +228,7 @@ def test_bad_input_shape(ndim, shape):
         block(torch.zeros(shape))
 
 
-@every_rank
+@every_ndim
 @every_pooling
 @every_fusion
 def test_gradients_are_right(ndim, pooling, fusion):
@@ -237,7 +237,7 @@ def test_gradients_are_right(ndim, pooling, fusion):
     assert torch.autograd.gradcheck(block, x)
 
 
-@every_rank
+@every_ndim
 @pytest.mark.parametrize("bottleneck", ("relu", "linear", "none"))
 def test_other_designs_of_the_transform(ndim, bottleneck):
     """'relu' is the block without LayerNorm, 'linear' two layers, 'none' one layer C -> C."""

@@ -1,4 +1,4 @@
-"""What every block keeps, whatever it computes: adding a class to `BLOCKS` adds its tests."""
+"""What every block keeps, whatever it computes: a new family in `FAMILIES` brings its tests."""
 
 import copy
 
@@ -6,11 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from gcvideo import blocks
-from gcvideo.blocks import ContextBlock3d, SimplifiedNonLocal3d
+from gcvideo.blocks import BLOCKS, ContextBlock3d, SimplifiedNonLocal3d
 from tests.blocks.test_context import wake
 
-BLOCKS = {name: getattr(blocks, name) for name in blocks.__all__}
 SHAPES = {1: (2, 16, 6), 2: (2, 16, 4, 5), 3: (2, 16, 3, 4, 4)}
 
 every_block = pytest.mark.parametrize("name", BLOCKS)
@@ -25,11 +23,17 @@ def features(name: str) -> torch.Tensor:
     return torch.randn(SHAPES[BLOCKS[name].ndim])
 
 
-def test_every_family_has_every_rank():
+def test_every_family_has_every_ndim():
     families = {name[:-2] for name in BLOCKS}
     assert families == {"ContextBlock", "NonLocalBlock", "SimplifiedNonLocal", "SqueezeExcitation"}
     assert set(BLOCKS) == {f"{family}{ndim}d" for family in families for ndim in (1, 2, 3)}
     assert all(int(name[-2]) == block.ndim for name, block in BLOCKS.items())
+
+
+@every_block
+def test_inheritance_is_two_deep(name):
+    """Public class -> base of its family -> nn.Module."""
+    assert BLOCKS[name].__mro__.index(nn.Module) == 2
 
 
 @every_block

@@ -18,7 +18,7 @@ BLOCKS = {1: NonLocalBlock1d, 2: NonLocalBlock2d, 3: NonLocalBlock3d}
 SHAPES = {1: (2, 8, 6), 2: (2, 8, 4, 5), 3: (2, 8, 3, 4, 2)}
 
 every_mode = pytest.mark.parametrize("mode", MODES)
-every_rank = pytest.mark.parametrize("ndim", (1, 2, 3))
+every_ndim = pytest.mark.parametrize("ndim", (1, 2, 3))
 
 
 def pool_formula(x: torch.Tensor) -> torch.Tensor:
@@ -76,7 +76,7 @@ def formula(block: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     return x + z, weights
 
 
-@every_rank
+@every_ndim
 @every_mode
 @pytest.mark.parametrize(
     "arguments",
@@ -152,7 +152,7 @@ def test_gaussian_with_unequal_widths_forms_no_matrix_either():
 
 
 @every_mode
-@every_rank
+@every_ndim
 def test_attention_of_chosen_queries_is_those_rows(mode, ndim):
     block = wake(BLOCKS[ndim](8, mode=mode))
     x = torch.randn(SHAPES[ndim])
@@ -172,7 +172,7 @@ def test_bad_queries(queries):
 
 
 @every_mode
-@every_rank
+@every_ndim
 @pytest.mark.parametrize("norm", (True, False))
 def test_initialisation(mode, ndim, norm):
     block = BLOCKS[ndim](256, mode=mode, norm=norm)

@@ -17,7 +17,7 @@ def test_equals_torchvision():
 
 
 @pytest.mark.parametrize("block_type", (SqueezeExcitation1d, SqueezeExcitation3d))
-def test_other_ranks_gate_as_the_2d_block_on_the_same_positions(block_type):
+def test_1d_and_3d_gate_as_the_2d_block_on_the_same_positions(block_type):
     flat = wake(SqueezeExcitation2d(16, ratio=1 / 4))
     block = block_type(16, ratio=1 / 4)
     shape = (1,) * block.ndim

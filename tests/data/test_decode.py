@@ -143,7 +143,9 @@ def test_errors_survive_pickling():
 
 
 def test_unknown_decoder(numbered_clip):
-    with pytest.raises(ValueError, match=r"decoder must be one of \('auto', 'decord', .*\), got 'ffmpeg'"):
+    with pytest.raises(
+        ValueError, match=r"expected decoder to be one of \('pyav', 'decord', 'torchcodec'\), got 'ffmpeg'"
+    ):
         open_video(numbered_clip(2), "ffmpeg")
 
 

@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from gcvideo.data import synthetic
+from gcvideo.cli.main import main
 from gcvideo.data.decode import open_video
+from gcvideo.dataset_tools import synthetic
 from gcvideo.dataset_tools.synthetic import (
     CLASS_NAMES,
     GAITS,
@@ -197,3 +198,16 @@ def test_equal_frames_give_equal_bytes(tmp_path):
         subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.mp4")], env=environment, check=True)
         written.add((tmp_path / "a.mp4").read_bytes())
     assert len(written) == 1
+
+
+def test_command(tmp_path, capsys):
+    arguments = ["--train", "3", "--val", "2", "--test", "1", "--frames", "4", "--size", "32", "--workers", "1"]
+    assert main(["synth", str(tmp_path / "a"), *arguments, "--seed", "5"]) == 0
+    assert f"6 videos; manifest: {tmp_path / 'a' / 'manifest.csv'}" in capsys.readouterr().out
+    write_dataset(tmp_path / "b", {"train": 3, "val": 2, "test": 1}, num_frames=4, size=32, seed=5, workers=1)
+    for path in (tmp_path / "b").rglob("*.*"):
+        assert (tmp_path / "a" / path.relative_to(tmp_path / "b")).read_bytes() == path.read_bytes()
+    assert main(["synth", str(tmp_path / "c"), *arguments, "--size", "33"]) == 2
+    assert capsys.readouterr().err.startswith("error: size must be even")
+    with pytest.raises(SystemExit):
+        main(["synth", str(tmp_path / "c"), "--workers", "0"])

@@ -227,12 +227,12 @@ def mmaction_v0_names(net, blocks):
     return state
 
 
-@pytest.mark.parametrize("context", ("none", "nl5"))
-def test_mmaction_v0_file(tmp_path, context):
+@pytest.mark.parametrize("blocks", ("none", "nl5"))
+def test_mmaction_v0_file(tmp_path, blocks):
     peer = pytorchvideo_net()
-    blocks = nn.ModuleDict() if context == "none" else add_non_local(peer)
-    torch.save({"meta": {}, "state_dict": mmaction_v0_names(peer, blocks)}, tmp_path / "v0.pth")
-    net = ours(blocks=context)
+    added = nn.ModuleDict() if blocks == "none" else add_non_local(peer)
+    torch.save({"meta": {}, "state_dict": mmaction_v0_names(peer, added)}, tmp_path / "v0.pth")
+    net = ours(blocks=blocks)
     assert load_weights(net, tmp_path / "v0.pth").layout == "torchvision"
     assert_same_logits(net, peer)
 
@@ -407,7 +407,7 @@ def test_export_to_pyslowfast(tmp_path, temporal):
 
 
 @pytest.mark.parametrize(
-    ("context", "arguments", "message"),
+    ("blocks", "arguments", "message"),
     (
         ("gc5", {}, "PySlowFast has no name for .*conv_mask.weight"),
         ("nl5", {"site": "after_1x1"}, "stand behind the residual block; this one is at .*norm_c"),
@@ -417,9 +417,9 @@ def test_export_to_pyslowfast(tmp_path, temporal):
         ("nl5", {"block_options": {"norm": False}}, "are embedded_gaussian or dot_product, with norm"),
     ),
 )
-def test_what_pyslowfast_has_no_name_for_is_not_exported(tmp_path, context, arguments, message):
+def test_what_pyslowfast_has_no_name_for_is_not_exported(tmp_path, blocks, arguments, message):
     with pytest.raises(WeightsError, match=message):
-        export_weights(ours(blocks=context, **arguments), tmp_path / "out.pyth", "pyslowfast")
+        export_weights(ours(blocks=blocks, **arguments), tmp_path / "out.pyth", "pyslowfast")
     assert not list(tmp_path.iterdir())
 
 

@@ -7,9 +7,10 @@ import torch
 from pytorchvideo.models.resnet import create_resnet
 from torch import nn
 
-from gcvideo import create_model, inserted_blocks
+from gcvideo import create_model, inserted_blocks, list_models
 from gcvideo.analysis import count_parameters
-from gcvideo.models import NETWORKS, PRESETS, BlocksName, NetworkName
+from gcvideo.errors import UsageError
+from gcvideo.models import NETWORKS, PRESETS, BlocksName, NetworkName, WeightsError
 from gcvideo.models.backbones import resnet3d
 from tests.models.peers import TEMPORAL
 
@@ -20,8 +21,40 @@ def meta(name, blocks="none", **arguments):
 
 
 def test_names_on_the_command_line_are_those_of_the_tables():
-    assert set(get_args(NetworkName)) == set(NETWORKS)
-    assert set(get_args(BlocksName)) == set(PRESETS)
+    assert get_args(NetworkName) == tuple(NETWORKS)
+    assert get_args(BlocksName) == tuple(PRESETS)
+
+
+def test_list_models():
+    assert list_models() == list(NETWORKS)
+    assert list_models("slow*_r50") == ["slowonly_r50"]
+    assert list_models("I3D*") == []
+
+
+@pytest.mark.parametrize("blocks", ("none", "gc_all"))
+@pytest.mark.parametrize(
+    ("keyword", "hint"),
+    (
+        ("num_clases", "did you mean num_classes"),
+        ("pretrained", "did you mean weights"),
+        ("rati", "did you mean ratio"),
+        ("xyz", "expected name, blocks, num_classes, .*pooling_type"),
+    ),
+)
+def test_an_unknown_keyword_is_an_error_with_blocks_and_without(blocks, keyword, hint):
+    with pytest.raises(UsageError, match=f"unexpected keyword '{keyword}'; {hint}"):
+        create_model("slowonly_tiny", blocks, **{keyword: 3})
+
+
+def test_weights_are_loaded_on_request_only(tmp_path):
+    source = create_model("slowonly_tiny", "gc_all", num_classes=3)
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    model = create_model("slowonly_tiny", "gc_all", num_classes=3, weights=str(tmp_path / "w.pth"))
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in source.state_dict().items())
+    with pytest.raises(WeightsError, match="does not fit the model"):
+        create_model("slowonly_thin", num_classes=3, weights=str(tmp_path / "w.pth"))
+    with pytest.raises(WeightsError, match=r"weights must be a file or a name of .*published.csv, .* got 'slow'"):
+        create_model("slowonly_tiny", weights="slow")
 
 
 @pytest.mark.parametrize(("blocks", "parameters"), (("none", 32_454_096), ("gc5", 34_300_373), ("gc_all", 42_455_005)))
@@ -124,11 +157,11 @@ def test_still_clip_is_the_2d_net_in_the_middle():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     (
-        ({"name": "slowonly_r18"}, "model must be one of .*slowonly_r50.* got 'slowonly_r18'"),
+        ({"name": "slowonly_r18"}, "network must be one of .*slowonly_r50.* got 'slowonly_r18'"),
         ({"name": "slowonly_r50", "blocks": "gc7"}, "blocks must be one of .*gc_all.* got 'gc7'"),
         (
             {"name": "slowonly_tiny", "blocks": "gc5"},
-            r"context \'gc5\' needs blocks \[1, 3\] of res3, which has only 1",
+            r"blocks 'gc5' needs blocks \[1, 3\] of res3, which has only 1",
         ),
         ({"name": "slowonly_tiny", "num_classes": 0}, "num_classes must be at least 1, got 0"),
         ({"name": "slowonly_tiny", "dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),

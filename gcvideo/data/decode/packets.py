@@ -93,7 +93,7 @@ class VideoFile:
             if stream is None:
                 raise VideoDecodeError(self.path, "no video stream in the file")
             if stream.codec_context is None:
-                raise VideoDecodeError(self.path, "a codec that FFmpeg does not know")
+                raise VideoDecodeError(self.path, "an unknown codec")
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoDecodeError(self.path, f"can't be opened: truncated, or not a video ({error})") from None
         for other in self._container.streams:

@@ -7,11 +7,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from gcvideo.errors import GcvideoError
+
 MAX_PIXELS = 2**26
 """Of a frame (8192 x 8192); more is refused, because one frame of a hostile file could take all memory."""
 
 
-class VideoDecodeError(Exception):
+class VideoDecodeError(GcvideoError):
     """A video that can't be decoded.
 
     Attributes:
