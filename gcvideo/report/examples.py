@@ -45,7 +45,7 @@ def make_example(row: int, results: VideoResults, task: VideoTask, dataset: Eval
     index = int(results.indices[row])
     item = dataset[index]
     assert item is not None  # it was decoded for the test
-    view = item[0][central_view(views)]  # [3, T, S, S]
+    view = item.frames[central_view(views)]  # [3, T, S, S]
     attention = attention_maps(task.net, task.normalise(view[None]))  # of each block [1, 1, T', H', W']
     maps = {f"block {number}": weights[0, 0].cpu() for number, weights in enumerate(attention.values(), start=1)}
     strip = plots.filmstrip(view.permute(1, 0, 2, 3), evenly_chosen(maps))  # [T, 3, S, S]

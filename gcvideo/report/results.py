@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.files import csv_text
 from gcvideo.report.summary import Summary
 from gcvideo.training.metrics import VideoResults
@@ -44,28 +43,6 @@ class ModelFacts:
     macs_per_view: int
     macs_counter: str
     input: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationSettings:
-    """How the videos were read."""
-
-    manifest: str | None
-    split: str
-    views: ViewCounts
-    clip: ClipShape
-
-
-def evaluation_settings(data: VideoDataModule) -> EvaluationSettings:
-    """The test's settings of a data module: the only place in this package that knows their names."""
-    clip, views = data.clip, data.views
-    assert views.size is not None  # resolved by the data module
-    return EvaluationSettings(
-        manifest=data.manifest,
-        split=data.splits.test,
-        views=ViewCounts(views.temporal, views.spatial),
-        clip=ClipShape(clip.frames, clip.stride, clip.target_fps, views.size),
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from gcvideo.report import provenance
 from gcvideo.report.curves import read_curves
 from gcvideo.report.examples import make_example
 from gcvideo.report.page import describe_model, render_page
-from gcvideo.report.results import ClipShape, ModelFacts, Report, evaluation_settings, predictions_csv
+from gcvideo.report.results import ClipShape, ModelFacts, Report, ViewCounts, predictions_csv
 from gcvideo.report.summary import most_confident, summarise
 from gcvideo.training.metrics import VideoResults
 from gcvideo.training.task import VideoTask
@@ -70,15 +70,15 @@ def write_report(
 def _report(
     task: VideoTask, data: VideoDataModule, results: VideoResults, config: dict[str, Any], checkpoint: str
 ) -> Report:
-    settings = evaluation_settings(data)
+    clip = _clip_shape(data)
     dataset = data.datasets["test"]
     return Report(
         summary=summarise(results, task.class_names, len(dataset)),
-        official=provenance.official_rows(settings.manifest, settings.split),
-        views=settings.views,
-        clip=settings.clip,
+        official=provenance.official_rows(data.manifest, data.splits.test),
+        views=ViewCounts(data.views.temporal, data.views.spatial),
+        clip=clip,
         broken_videos=dataset.broken_files(),
-        model=_model_facts(task, settings.clip),
+        model=_model_facts(task, clip),
         checkpoint=checkpoint,
         seed=config.get("seed_everything"),
         config=config,
@@ -86,6 +86,12 @@ def _report(
         commit=provenance.commit(),
         written=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def _clip_shape(data: VideoDataModule) -> ClipShape:
+    clip, size = data.clip, data.views.size
+    assert size is not None  # the data module fills it in
+    return ClipShape(clip.frames, clip.stride, clip.target_fps, size)
 
 
 def _model_facts(task: VideoTask, clip: ClipShape) -> ModelFacts:

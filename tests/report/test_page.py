@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from gcvideo.data.datamodule import VideoDataModule
+from gcvideo.data.sampling import Clip
+from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.report import write_report
 from gcvideo.report.page import describe_model
 from gcvideo.training.metrics import VideoResults
@@ -52,13 +54,9 @@ def tested(tmp_path, synthetic):
         csv.writer(stream).writerows([("path", "label", "split"), *rows])
     data = VideoDataModule(
         str(tmp_path / "manifest.csv"),
-        clip_frames=4,
-        stride=1,
-        size=32,
-        short_side_min=32,
-        short_side_max=32,
-        temporal_views=2,
-        spatial_views=1,
+        clip=Clip(frames=4, stride=1),
+        augment=Augmentation(size=32, short_side=(32, 32)),
+        views=Views(temporal=2, spatial=1),
         num_workers=0,
     )
     data.setup("test")

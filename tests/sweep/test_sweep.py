@@ -134,8 +134,7 @@ def test_a_failed_run_is_named_and_the_others_continue(tmp_path, capsys):
 
 
 def test_jobs_must_be_positive(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        main(["sweep", write(tmp_path), "--jobs", "0"])
+    assert main(["sweep", write(tmp_path), "--jobs", "0"]) == 2
     assert "--jobs must be at least 1, got 0" in capsys.readouterr().err
 
 
