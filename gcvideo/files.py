@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,20 +14,38 @@ from typing import Any
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Path of a temporary file to write; it replaces `path` when the block ends, and is removed on an error.
-
-    The temporary file lies in the folder of `path`, because `os.replace` is atomic only within a file system. Its name
-    holds host and process, so that two machines sharing a disk cannot write into the same one.
-    """
+    """Path of a temporary file to write; it replaces `path` when the block ends, and is removed on an error."""
     target = Path(path)
-    partial = target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}.part")
+    partial = _partial(target)
     try:
         yield partial
-        with partial.open("rb+") as stream:
-            os.fsync(stream.fileno())  # else a crash of the machine can leave an empty file under the final name
-        os.replace(partial, target)
+        publish(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def creating_folder(path: str | Path) -> Iterator[Path]:
+    """A new temporary folder to fill; it becomes `path` when the block ends, and is removed on an error.
+
+    `path` must not exist, or be an empty folder: a folder can't be replaced atomically.
+    """
+    target = Path(path)
+    partial = _partial(target)
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process that had the same id
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        os.replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Give a complete file its final name; both names must be on one file system."""
+    with partial.open("rb+") as stream:
+        os.fsync(stream.fileno())  # else a crash of the machine can leave an empty file under the final name
+    os.replace(partial, path)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -52,3 +71,12 @@ def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 def json_text(value: Any) -> str:
     """A JSON file as text."""
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def _partial(target: Path) -> Path:
+    """Temporary name for `target`.
+
+    It is in the same folder, because `os.replace` is atomic only within a file system. It holds host and process, so
+    that two machines that share a disk never write into the same file.
+    """
+    return target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}.part")

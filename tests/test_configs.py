@@ -31,8 +31,37 @@ COMBINATIONS = [(name,) for name in ALONE] + [tuple(f"kinetics/{name}" for name 
 
 
 def default_of(group, name):
+    """Default of a setting, such as ("model", "optim.lr_batch")."""
     home = {"model": VideoTask, "data": VideoDataModule, "trainer": pl.Trainer}[group]
-    return inspect.signature(home.__init__).parameters[name].default
+    first, *rest = name.split(".")
+    value = inspect.signature(home.__init__).parameters[first].default
+    for part in rest:
+        value = getattr(value, part)
+    return value
+
+
+def leaves(settings, prefix=""):
+    """(dotted name, value) of nested settings; the options of a block are one value."""
+    for name, value in settings.items():
+        if isinstance(value, dict) and name != "block":
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def merge(base, changes):
+    """Nested settings, later ones over earlier ones."""
+    merged = dict(base)
+    for name, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(name), dict) and name != "block"
+        merged[name] = merge(merged[name], value) if both else value
+    return merged
+
+
+def nested(name, value):
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    return value
 
 
 def read(files):
@@ -41,7 +70,7 @@ def read(files):
     for file in files:
         for group, settings in yaml.safe_load((FOLDER / f"{file}.yaml").read_text()).items():
             if isinstance(settings, dict):
-                merged[group].update(settings)
+                merged[group] = merge(merged[group], settings)
     return merged
 
 
@@ -71,9 +100,9 @@ def test_config_trains_a_step(files, synthetic, tmp_path, image_weights):
     if "weights" in config["model"]:
         assert config["model"]["weights"] in checkpoints()
         config["model"]["weights"] = str(image_weights / f"{config['model']['weights'].split('/')[1]}.pth")
-    small = {"manifest": str(synthetic), "batch_size": 2, "num_workers": 0, "test_split": "test"}
-    small |= {"size": 32, "short_side_min": 32, "short_side_max": 32, "eval_short_side": 32}
-    data = VideoDataModule(**(config["data"] | small))
+    small = {"manifest": str(synthetic), "batch_size": 2, "num_workers": 0, "splits": {"test": "test"}}
+    small |= {"augment": {"size": 32, "short_side": [32, 32]}, "views": {"short_side": 32}}
+    data = VideoDataModule(**merge(config["data"], small))
     task = VideoTask(data.class_names, **config["model"])
     settings = {
         key: value for key, value in config["trainer"].items() if key not in ("max_epochs", "accelerator", "devices")
@@ -101,8 +130,10 @@ def test_sweeps_can_be_read_and_their_variants_built(path, monkeypatch):
     sweep = read_sweep(str(path))
     base = read([sweep.config.removeprefix("configs/").removesuffix(".yaml")])
     for settings in sweep.variants.values():
-        changes = {name.removeprefix("model."): value for name, value in settings.items()}
-        VideoTask(["a", "b"], **(base["model"] | changes))
+        model = base["model"]
+        for name, value in settings.items():
+            model = merge(model, nested(name.removeprefix("model."), value))
+        VideoTask(["a", "b"], **model)
     assert len(sweep.seeds) >= 5
 
 
@@ -115,5 +146,5 @@ def test_the_command_line_reads_and_merges_them(files, capsys):
     assert stop.value.code in (0, None)
     printed = yaml.safe_load(capsys.readouterr().out)
     for group, settings in read(files).items():
-        for name, value in settings.items():
-            assert printed[group][name] == value, f"{group}.{name}"
+        for name, value in leaves(settings):
+            assert dict(leaves(printed[group]))[name] == value, f"{group}.{name}"

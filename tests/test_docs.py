@@ -52,9 +52,14 @@ def test_settings_named_in_the_documents_exist():
 
     homes = {"data": VideoDataModule, "model": VideoTask, "trainer": Trainer}
     for path in DOCUMENTS:
-        for group, name in re.findall(r"(?<![.\w])(data|model|trainer)\.([a-z_0-9]+)(?=[\s`,= ])", path.read_text()):
-            if name not in ("load_state_dict", "state_dict", "to", "parameters"):
-                assert name in inspect.signature(homes[group].__init__).parameters, f"{path.name}: {group}.{name}"
+        for group, name in re.findall(r"(?<![.\w])(data|model|trainer)\.([a-z_0-9.]+)(?=[\s`,= ])", path.read_text()):
+            first, *rest = name.split(".")
+            if first in ("load_state_dict", "state_dict", "to", "parameters"):
+                continue
+            parameters = inspect.signature(homes[group].__init__).parameters
+            assert first in parameters, f"{path.name}: {group}.{name}"
+            if rest and first != "block":  # whose options are the block's own
+                assert hasattr(parameters[first].default, rest[0]), f"{path.name}: {group}.{name}"
 
 
 @pytest.mark.parametrize(
@@ -63,9 +68,9 @@ def test_settings_named_in_the_documents_exist():
     ids=lambda path: path.name,
 )
 def test_configs_state_only_what_differs_from_the_defaults(path):
-    from tests.test_configs import default_of
+    from tests.test_configs import default_of, leaves
 
     for group, settings in yaml.safe_load(path.read_text()).items():
         if isinstance(settings, dict):
-            for name, value in settings.items():
+            for name, value in leaves(settings):
                 assert default_of(group, name) != value, f"{group}.{name}"

@@ -1,4 +1,4 @@
-"""Downloads against a real HTTP server on this machine: whole, resumed, cut off, wrong."""
+"""Downloads from a real HTTP server on this machine: complete, resumed, cut off, wrong."""
 
 import hashlib
 import http.server
@@ -75,7 +75,7 @@ def test_whole_file_once(server, tmp_path):
 
 
 @pytest.mark.parametrize("path", ("cut", "cut-plain"))
-def test_goes_on_where_it_was_cut_off(server, tmp_path, path):
+def test_resumes_where_it_was_cut_off(server, tmp_path, path):
     target = tmp_path / "file.bin"
     with pytest.raises(DownloadError, match=rf"cut off at {len(CONTENT) // 3} of {len(CONTENT)} bytes"):
         download(f"{server.url}/{path}", target)
@@ -91,12 +91,12 @@ def test_stopped_between_the_last_byte_and_the_end(server, tmp_path):
 
 
 def test_another_content_is_removed(server, tmp_path):
-    with pytest.raises(DownloadError, match=rf"SHA-256 is {SHA256}, wanted 0badcafe\.\.\."):
+    with pytest.raises(DownloadError, match=rf"SHA-256 is {SHA256}, expected 0badcafe\.\.\."):
         download(f"{server.url}/file", tmp_path / "file.bin", "0badcafe")
     assert not list(tmp_path.glob("file.bin*"))
 
 
-def test_a_part_of_another_file_is_thrown_away(server, tmp_path):
+def test_a_part_of_another_file_is_discarded(server, tmp_path):
     (tmp_path / "file.bin.part").write_bytes(CONTENT * 2)
     assert download(f"{server.url}/file", tmp_path / "file.bin").read_bytes() == CONTENT
 

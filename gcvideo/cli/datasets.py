@@ -1,187 +1,250 @@
-"""The verbs that make data ready: `gcvideo prepare`, `check` and `download`."""
+"""The verbs that make data ready: `gcvideo prepare`, `check`, `download` and `synth`.
+
+Parsers need nothing but argparse, so that help and errors answer at once; what does the work is imported by `run_*`.
+"""
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from gcvideo.cli.parser import verb_parser
+from gcvideo.cli.parser import Verb, positive_float, positive_int, verb_parser
+from gcvideo.dataset_tools.plan import Part
+from gcvideo.errors import GcvideoError, UsageError
+
+if TYPE_CHECKING:
+    from gcvideo.dataset_tools.check import CheckSummary
+    from gcvideo.dataset_tools.findings import Finding
+    from gcvideo.dataset_tools.summary import Summary
+
+_SHOWN = 5
+"""Findings of each kind that are printed."""
 
 
-def prepare_command(args: Sequence[str]) -> int:
-    """`gcvideo prepare`; the exit status: 0 done, 1 some videos failed (told with the last shard), 2 it stopped."""
+def prepare_parser() -> argparse.ArgumentParser:
+    """Parser of `gcvideo prepare`."""
     parser = verb_parser(
         "prepare",
-        "Make raw videos ready for training: matched to the official annotations, trimmed, scaled, encoded "
-        "so that clips decode fast, verified. A stopped run goes on with the same command. See docs/data.md.",
+        "Make raw videos ready for training: match them to the official annotations, trim, scale, encode for fast "
+        "decoding of clips, and verify the result. After an interruption, the same command resumes. See docs/data.md.",
     )
-    add = parser.add_argument
-    add("raw", help="folder of raw videos; searched as a whole")
-    add("out", help="folder to write into")
-    add(
-        "--annotations", nargs="+", default=[], metavar="FILE",
-        help="Kinetics' CSV files, or the folder of UCF-101's or HMDB-51's lists; without, raw is split/class/file or "
-        "class/file",
-    )  # fmt: skip
-    add("--split_number", type=int, choices=(1, 2, 3), default=1, help="which split of UCF-101 or HMDB-51")
-    add("--short_side", type=int, default=256, help="pixels of the short side; smaller videos stay as they are")
-    add("--crf", type=int, default=20, help="x264's quality: lower is better and larger")
-    add("--preset", default="medium", help="x264's preset: slower is smaller")
-    add("--encoder", choices=("auto", "pyav", "ffmpeg"), default="auto", help="PyAV's x264 or the program ffmpeg")
-    add("--workers", type=int, default=os.cpu_count(), help="processes")
-    add("--timeout_s", type=float, default=600.0, help="seconds for one video")
-    add("--shard", default="1/1", metavar="K/N", help="do every N-th video from the K-th: one task of a job array")
-    add("--merge", action="store_true", help="do nothing but join what the shards have done")
-    add("--retry", action="store_true", help="try again what failed before")
-    add("--shards", type=float, metavar="MB", help="also pack WebDataset shards of about so many megabytes")
-    given = parser.parse_args(args)
-    shard = _shard(parser, given.shard)
-    if given.workers < 1 or given.timeout_s <= 0 or (given.shards is not None and given.shards <= 0):
-        parser.error("--workers, --timeout_s and --shards must be positive")
+    parser.add_argument("raw", help="folder of raw videos, searched recursively")
+    parser.add_argument("out", help="folder to write into")
+    parser.add_argument(
+        "--annotations",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="CSV files of Kinetics, or the folder of UCF-101's or HMDB-51's lists; without it, RAW must be laid out "
+        "as split/class/file or class/file",
+    )
+    parser.add_argument("--split_number", type=int, choices=(1, 2, 3), default=1, help="split of UCF-101 or HMDB-51")
+    parser.add_argument("--short_side", type=int, default=256, help="short side in pixels; never enlarges a video")
+    parser.add_argument("--crf", type=int, default=20, help="quality of x264: lower is better and larger")
+    parser.add_argument("--preset", default="medium", help="preset of x264: slower is smaller")
+    parser.add_argument(
+        "--encoder",
+        choices=("auto", "pyav", "ffmpeg"),
+        default="auto",
+        help="x264 of PyAV or of the ffmpeg executable; auto prefers PyAV",
+    )
+    parser.add_argument("--workers", type=positive_int, default=os.cpu_count(), help="number of processes")
+    parser.add_argument("--timeout_s", type=positive_float, default=600.0, help="time limit for each video, in seconds")
+    parser.add_argument(
+        "--part",
+        type=_part,
+        default="1/1",
+        metavar="K/N",
+        help="prepare every N-th video from the K-th: for job arrays",
+    )
+    parser.add_argument("--merge", action="store_true", help="only combine what the parts have prepared")
+    parser.add_argument("--retry", action="store_true", help="retry the videos that failed before")
+    parser.add_argument(
+        "--shards", type=positive_float, metavar="MB", help="also pack WebDataset shards of about MB megabytes"
+    )
+    return parser
 
-    from gcvideo.dataset_tools.journal import PrepareError
+
+def run_prepare(args: argparse.Namespace) -> int:
+    """`gcvideo prepare`. Exit status: 0 done, 1 some videos failed (known after the last part), 2 stopped."""
     from gcvideo.dataset_tools.pack import pack
-    from gcvideo.dataset_tools.prepare import prepare
-    from gcvideo.dataset_tools.sources import SourceError, make_plan
+    from gcvideo.dataset_tools.plan import make_plan
+    from gcvideo.dataset_tools.prepare import PrepareOptions, merge, prepare
     from gcvideo.dataset_tools.transcode import Encoding
 
-    try:
-        plan = make_plan(given.raw, given.annotations, given.split_number)
-        encoding = Encoding(given.short_side, given.crf, given.preset, given.encoder)
-        summary = prepare(
-            plan, given.raw, given.out, encoding, given.workers, given.timeout_s, shard, given.retry, given.merge
-        )
+    with _as_usage_errors(ValueError):
+        encoding = Encoding(args.short_side, args.crf, args.preset, args.encoder)
+    options = PrepareOptions(args.workers, args.timeout_s, args.part, args.retry)
+    with _as_usage_errors(OSError):
+        plan = make_plan(args.raw, args.annotations, args.split_number)
+        summary = merge(plan, args.out, encoding) if args.merge else prepare(plan, args.out, encoding, options)
         if summary is None:
-            print(f"shard {given.shard} is done; when all are, run the same command with --merge")
+            print(f"part {args.part} is done; when all are, run the same command with --merge")
             return 0
-        _tell(summary, given.out)
-        if given.shards is not None:
-            print(f"shards: {pack(Path(given.out), given.shards)}")
-    except (SourceError, PrepareError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
-    return 1 if summary["failed"] else 0
+        _print_summary(summary, args.out)
+        if args.shards is not None:
+            print(f"shards: {pack(Path(args.out), args.shards)}")
+    return 1 if summary.failed else 0
 
 
-def check_command(args: Sequence[str]) -> int:
-    """`gcvideo check`; the exit status: 0 nothing that forbids use, 1 errors were found, 2 can't begin."""
+def check_parser() -> argparse.ArgumentParser:
+    """Parser of `gcvideo check`."""
     parser = verb_parser(
         "check",
-        "Find what is wrong with a data set: broken, short and changed files, the same content twice, one "
-        "source in several splits, labels that the path contradicts, classes out of balance; and which decoder reads "
-        "each file right.",
+        "Find what is wrong with a data set: broken, short and changed files, duplicates, one source in several "
+        "splits, labels that contradict the path, unbalanced classes; and which decoder is accurate for which file.",
     )
-    add = parser.add_argument
-    add("manifest", help="CSV file, list or folder, as for training")
-    add("--root", help="folder that the paths are relative to; the manifest's own if not given")
-    add("--split", help="check this split alone")
-    add("--full", action="store_true", help="decode every frame, not the first, the middle and the last")
-    add("--min_frames", type=int, default=8, help="a video with fewer is short")
-    add("--out", help="folder for videos.csv, findings.csv, check.json, check.png; MANIFEST's name + '-check' else")
-    add("--update", action="store_true", help="write num_frames, fps, width, height and decoder into the manifest")
-    add("--workers", type=int, default=os.cpu_count(), help="processes")
-    add("--timeout_s", type=float, default=60.0, help="seconds for one video")
-    given = parser.parse_args(args)
-    manifest = Path(given.manifest).resolve()
-    out = Path(given.out) if given.out else manifest.with_name(f"{manifest.stem}-check")
-    if given.workers < 1 or given.timeout_s <= 0:
-        parser.error(f"--workers and --timeout_s must be positive, got {given.workers} and {given.timeout_s}")
-    if given.update and (manifest.suffix != ".csv" or given.split is not None):
-        parser.error("--update wants a manifest that is a CSV file, and all of its splits")
+    parser.add_argument("manifest", help="CSV file, list or folder, as for training")
+    parser.add_argument("--root", help="folder that the paths are relative to; default: the folder of the manifest")
+    parser.add_argument("--split", help="check only this split")
+    parser.add_argument("--full", action="store_true", help="decode all frames instead of first, middle and last")
+    parser.add_argument("--min_frames", type=int, default=8, help="report videos with fewer frames as short")
+    parser.add_argument(
+        "--out", help="folder for videos.csv, findings.csv, check.json and check.png; default: MANIFEST-check"
+    )
+    parser.add_argument(
+        "--update", action="store_true", help="write num_frames, fps, width and height into the manifest"
+    )
+    parser.add_argument("--workers", type=positive_int, default=os.cpu_count(), help="number of processes")
+    parser.add_argument("--timeout_s", type=positive_float, default=60.0, help="time limit for each video, in seconds")
+    return parser
 
-    from gcvideo.data.listing import ManifestError
-    from gcvideo.dataset_tools.check import examine_all, find, read_entries, update_manifest, write_results
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)  # before the work, not behind it
-        entries = read_entries(manifest, given.root and Path(given.root), given.split)
+def run_check(args: argparse.Namespace) -> int:
+    """`gcvideo check`. Exit status: 0 no errors found, 1 errors found, 2 could not run."""
+    manifest = Path(args.manifest).resolve()
+    if args.update and (manifest.suffix != ".csv" or args.split is not None):
+        raise UsageError("--update needs a manifest that is a CSV file, and all of its splits")
+    out = Path(args.out) if args.out else manifest.with_name(f"{manifest.stem}-check")
+
+    from gcvideo.dataset_tools.check import examine_all, update_manifest, write_results
+    from gcvideo.dataset_tools.entries import read_entries
+    from gcvideo.dataset_tools.findings import find
+
+    with _as_usage_errors(OSError):
+        out.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
+        with _as_usage_errors(ValueError):
+            entries = read_entries(manifest, args.root and Path(args.root), args.split)
         if not entries:
-            raise ManifestError(f"{manifest}: no rows of split {given.split!r}")
-        facts = examine_all(entries, given.full, given.workers, given.timeout_s)
-    except (ManifestError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    found = find(entries, facts, given.min_frames)
-    summary = write_results(out, entries, facts, found)
-    if given.update:
-        update_manifest(manifest, entries, facts)
-    _tell_findings(summary, found, out)
-    return 1 if summary["errors"] else 0
+            raise UsageError(f"{manifest}: no rows of split {args.split!r}")
+        facts = examine_all(entries, args.full, args.workers, args.timeout_s)
+        findings = find(entries, facts, args.min_frames)
+        summary = write_results(out, entries, facts, findings)
+        if args.update:
+            update_manifest(manifest, entries, facts)
+    _print_findings(summary, findings, out)
+    return 1 if summary.errors else 0
 
 
-def download_command(args: Sequence[str]) -> int:
-    """`gcvideo download`; the exit status: 0 all is there, 1 something failed, 2 can't begin."""
+def download_parser() -> argparse.ArgumentParser:
+    """Parser of `gcvideo download`."""
     parser = verb_parser(
         "download",
-        "Download Kinetics from its public mirror (CVDF's) and unpack it. A stopped download goes on with "
-        "the same command. Please observe the terms of the data sets.",
+        "Download Kinetics from its public mirror (CVDF) and unpack it. After an interruption, the same command "
+        "resumes. Please observe the terms of the data sets.",
     )
-    add = parser.add_argument
-    add("dataset", help="k400, k600, k700 (annotations alone) or k700_2020")
-    add("out", help="folder to write into")
-    add("--splits", nargs="+", help="such as train val test replacement; all if not given")
-    add("--mirror", help="address in place of https://s3.amazonaws.com/kinetics, with the same layout")
-    add("--no_extract", action="store_true", help="leave the archives packed")
-    add("--remove", action="store_true", help="remove an archive when it is unpacked")
-    add("--jobs", type=int, default=2, help="downloads at a time")
-    given = parser.parse_args(args)
-    if given.jobs < 1:
-        parser.error(f"--jobs must be at least 1, got {given.jobs}")
+    parser.add_argument("dataset", help="k400, k600, k700 (only annotations) or k700_2020")
+    parser.add_argument("out", help="folder to write into")
+    parser.add_argument("--splits", nargs="+", help="such as train val test replacement; default: all")
+    parser.add_argument("--mirror", help="URL that replaces https://s3.amazonaws.com/kinetics, with the same layout")
+    parser.add_argument("--no_extract", action="store_true", help="do not unpack the archives")
+    parser.add_argument("--remove", action="store_true", help="delete each archive after it is unpacked")
+    parser.add_argument("--jobs", type=positive_int, default=2, help="number of concurrent downloads")
+    return parser
 
-    from gcvideo.dataset_tools.mirror import fetch
 
-    try:
-        failed = fetch(
-            given.dataset, given.out, given.splits, given.mirror, not given.no_extract, not given.remove, given.jobs
-        )
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
+def run_download(args: argparse.Namespace) -> int:
+    """`gcvideo download`. Exit status: 0 complete, 1 something failed, 2 could not run."""
+    from gcvideo.dataset_tools.mirror import FetchOptions, fetch
+
+    options = FetchOptions(args.mirror, extract=not args.no_extract, keep=not args.remove, jobs=args.jobs)
+    with _as_usage_errors(OSError):
+        failed = fetch(args.dataset, args.out, args.splits, options)
     for failure in failed:
         print(f"error: {failure}", file=sys.stderr)
-    print(
-        f"{given.out}: {'all is there' if not failed else f'{len(failed)} failed; the same command tries them again'}"
-    )
+    print(f"{args.out}: {f'{len(failed)} failed; the same command retries them' if failed else 'complete'}")
     return 1 if failed else 0
 
 
-def _tell_findings(summary: dict[str, Any], found: Sequence[Any], out: Path) -> None:
-    for kind, count in summary["findings"].items():
-        print(f"{kind:12s} {count}")
-        for finding in [finding for finding in found if finding.kind == kind][:5]:
-            print(f"    {finding.name}: {finding.text}")
-        if count > 5:
-            print(f"    ... and {count - 5} more")
-    print(f"{summary['videos']} videos; read by:")
-    for choice, count in sorted(summary["decoders"].items(), key=lambda pair: -pair[1]):
-        print(f"    {count} {choice}")
-    print(f"{out}/: videos.csv, findings.csv, check.json, check.png")
+def synth_parser() -> argparse.ArgumentParser:
+    """Parser of `gcvideo synth`."""
+    parser = verb_parser("synth", "Write H.264 videos of two objects whose relation is the class, and a manifest.")
+    parser.add_argument("out", help="folder to write into")
+    parser.add_argument("--train", type=int, default=1500, help="number of training videos")
+    parser.add_argument("--val", type=int, default=120, help="number of validation videos")
+    parser.add_argument("--test", type=int, default=300, help="number of test videos")
+    parser.add_argument("--frames", type=int, default=20, help="frames per video")
+    parser.add_argument("--size", type=int, default=64, help="width and height in pixels")
+    parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files")
+    parser.add_argument("--workers", type=positive_int, help="number of processes; default: one per core")
+    return parser
 
 
-def _shard(parser: argparse.ArgumentParser, text: str) -> tuple[int, int]:
+def run_synth(args: argparse.Namespace) -> int:
+    """`gcvideo synth`."""
+    from gcvideo.dataset_tools.synthetic import write_dataset
+
+    counts = {"train": args.train, "val": args.val, "test": args.test}
+    with _as_usage_errors(OSError, ValueError):
+        manifest = write_dataset(args.out, counts, args.frames, args.size, args.seed, args.workers)
+    print(f"{sum(counts.values())} videos; manifest: {manifest}")
+    return 0
+
+
+VERBS = {
+    "prepare": Verb(prepare_parser, run_prepare),
+    "check": Verb(check_parser, run_check),
+    "download": Verb(download_parser, run_download),
+    "synth": Verb(synth_parser, run_synth),
+}
+
+
+@contextmanager
+def _as_usage_errors(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn errors into `UsageError`: one line for the user instead of a traceback.
+
+    An OSError is a folder that can't be written or a full disk, a ValueError a setting that its dataclass refuses.
+    """
+    try:
+        yield
+    except GcvideoError:  # some of which are ValueErrors
+        raise
+    except kinds as error:
+        raise UsageError(str(error)) from error
+
+
+def _part(text: str) -> Part:
     number, _, count = text.partition("/")
-    if not ((number + count).isascii() and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-        parser.error(f"--shard must be K/N with 1 <= K <= N, got {text!r}")
-    return int(number), int(count)
+    try:
+        return Part(int(number), int(count))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected K/N with 1 <= K <= N, got {text!r}") from None
 
 
-def _tell(summary: dict[str, Any], out: str) -> None:
-    print(f"{summary['present']} of {summary['official']} official videos are prepared in {out}")
-    for split, counts in summary["splits"].items():
-        print(f"  {split or 'all'}: {counts['present']} of {counts['official']}")
+def _print_summary(summary: "Summary", out: str) -> None:
+    print(f"{summary.present} of {summary.official} official videos are prepared in {out}")
+    for split, coverage in summary.splits.items():
+        print(f"  {split or 'all'}: {coverage.present} of {coverage.official}")
     print(
-        f"missing: {summary['missing']}; failed: {summary['failed']}; raw files not taken: "
-        f"{summary['rejected_files']}, not in the annotations: {summary['unlisted_files']}"
+        f"missing: {summary.missing}; failed: {summary.failed}; raw files rejected: {summary.rejected_files}, "
+        f"not in the annotations: {summary.unlisted_files}"
     )
     print(f"{out}/: manifest.csv, classes.txt, failures.csv, summary.json")
+
+
+def _print_findings(summary: "CheckSummary", findings: "Sequence[Finding]", out: Path) -> None:
+    for kind, count in summary.findings.items():
+        print(f"{kind:13s} {count}")
+        for finding in [finding for finding in findings if finding.kind == kind][:_SHOWN]:
+            print(f"    {finding.name}: {finding.text}")
+        if count > _SHOWN:
+            print(f"    ... and {count - _SHOWN} more")
+    print(f"{summary.videos} videos; decoders accurate for:")
+    for decoder, use in summary.decoders.items():
+        print(f"    {decoder:10s} {use.accurate}")
+        for reason, count in use.faults.items():
+            print(f"        not for {count}: {reason}")
+    print(f"{out}/: videos.csv, findings.csv, check.json, check.png")

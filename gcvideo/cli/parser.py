@@ -24,6 +24,36 @@ def verb_parser(verb: str, description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         prog=f"gcvideo {verb}",
         description=description,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, except those that tell nothing: `(default: None)`, and `(default: False)` of a flag."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        tells_nothing = action.default is None or action.default is False or action.default == []
+        return action.help if tells_nothing else super()._get_help_string(action)
+
+
+def positive_int(text: str) -> int:
+    """`type` of an argument: an integer of at least 1."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
+    return number
+
+
+def positive_float(text: str) -> float:
+    """`type` of an argument: a finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):  # False for nan, too
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return number

@@ -1,60 +1,109 @@
 """The data side of a run: manifests, settings and loaders."""
 
 import gc
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Sampler
 
-from gcvideo.data.dataset import ClipSettings, EvalDataset, TrainDataset, collate
-from gcvideo.data.decode import DecoderName
+from gcvideo.data.batch import collate
+from gcvideo.data.dataset import EvalDataset, TrainDataset
+from gcvideo.data.decode import DEFAULT_DECODER, DecoderName
 from gcvideo.data.listing import SUFFIXES, ManifestError
-from gcvideo.data.manifest import Video, read_class_names, read_manifest
-from gcvideo.data.samplers import EvalSampler, TrainSampler
-from gcvideo.data.sampling import ShortVideo, Spacing
-from gcvideo.data.streams import EvalStream, Share, TrainStream
+from gcvideo.data.manifest import read_class_names, read_manifest
+from gcvideo.data.samplers import EvalSampler, Share, TrainSampler
+from gcvideo.data.sampling import Clip
+from gcvideo.data.shards.reading import ShardedVideos
+from gcvideo.data.shards.streams import stream_of
+from gcvideo.data.transforms import Augmentation, Views
+from gcvideo.data.videos import Videos
+from gcvideo.errors import UsageError
+from gcvideo.settings import as_plain, as_settings
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Which rows of a manifest are for what, by their column `split`.
+
+    Args:
+        train: value in the rows of training videos.
+        val: value in the rows of validation videos.
+        test: value in the rows of test videos.
+    """
+
+    train: str = "train"
+    val: str = "val"
+    test: str = "test"
+
+    def of_stage(self, stage: str) -> str:
+        """The split of Lightning's stage "fit", "validate" or "test"."""
+        return {"fit": self.train, "validate": self.val, "test": self.test}[stage]
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How videos are loaded, and what happens with broken ones.
+
+    Args:
+        eval_batch_size: videos for each device in validation; a test batch has one video, all of its views.
+        timeout_s: seconds to wait for a batch before the run stops; 0 waits for ever.
+        max_broken: fraction of the training videos that may be broken (they are replaced) before the run stops.
+        skip_broken: leave broken videos out of validation and test instead of stopping; the report tells how many.
+        outside_root: allow paths and links in the manifest that lead out of `root`.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    eval_batch_size: int = 8
+    timeout_s: float = 120.0
+    max_broken: float = 0.01
+    skip_broken: bool = False
+    outside_root: bool = False
+
+    def __post_init__(self) -> None:
+        if self.eval_batch_size < 1:
+            raise ValueError(f"expected loading.eval_batch_size >= 1, got {self.eval_batch_size}")
+        if self.timeout_s < 0:
+            raise ValueError(f"expected loading.timeout_s >= 0, got {self.timeout_s}")
+        if not 0 <= self.max_broken < 1:
+            raise ValueError(f"expected loading.max_broken in [0, 1), got {self.max_broken}")
 
 
 class VideoDataModule(pl.LightningDataModule):
     """Videos of a manifest as training clips, one centre view for validation and many views for the test.
 
-    It deals the videos out to the ranks by itself: give a Trainer of your own `use_distributed_sampler=False`.
+    It works without a Trainer, and with a Trainer of your own. It distributes the videos over the ranks itself, each
+    exactly once: with several devices, set `Trainer(use_distributed_sampler=False)`.
 
     Args:
         manifest: CSV with the columns path, label and split (or a list of 'path label' lines), or a folder
             split/class/file, as ImageNet's.
-        root: folder that the paths are relative to and lie in; default the manifest's own. Of shards also an address
+        root: folder that the paths are relative to and lie in; default the manifest's own. Of shards also a URL
             (https://...).
         class_names: index -> name; default the sorted labels of the manifest.
-        train_split, val_split, test_split: values of the column `split`.
-        clip_frames: T, frames of a clip.
-        stride: distance of neighbouring frames; "8x8" is 8 frames at stride 8.
-        target_fps: count the stride in frames of this rate; default raw frames of the file.
-        short: what a video shorter than a clip does: start again ("loop") or hold its last frame ("hold").
-        size: S, side of a training view in pixels.
-        short_side_min, short_side_max: range of the short-side jitter in training, in pixels.
-        min_area: train on boxes of random area and shape (ImageNet's and mmaction2's augmentation) instead of the
-            short-side jitter; the smallest area as a fraction of the frame, 0.08 in most recipes.
-        flip: mirror half of the training clips; switch it off where left and right are classes.
-        eval_size: side of a validation or test view; default `size`.
-        eval_short_side: length of the short side in validation and test; default `short_side_min`.
-        temporal_views, spatial_views: of the test; papers take 10 x 3. Spatial views: 1 or 3.
+        splits: which rows of the manifest are for training, validation and test.
+        clip: which frames a clip takes.
+        augment: which part of its frames a training view takes.
+        views: which views a test takes of each video; as an attribute, `size` and `short_side` are filled in.
+        decoder: library that decodes; a video that it would read wrongly is a broken video.
         batch_size: training clips for each device.
-        eval_batch_size: videos for each device in validation; a test batch has one video, all of its views.
         num_workers: decoding processes for each device.
-        spacing: how frames are spaced in a clip: "stride", or "slowfast" as PySlowFast does (wants target_fps); see
-            `sampling`.
-        decoder: which library decodes; "auto" is decord for files of which the manifest says that it reads them right,
-            and PyAV for all others.
-        outside_root: allow paths and links in the manifest that lead out of `root`.
-        max_broken: share of the training videos that may be broken (they are replaced) before the run stops.
-        skip_broken: leave broken videos out of validation and test instead of stopping; the report tells how many.
-        timeout_s: seconds to wait for a batch before the run stops; 0 waits for ever.
+        loading: batches of an evaluation, time-out, what happens with broken videos.
         seed: of the data order and of every random view.
         predict: a video file or a folder of them, for `predict`.
+
+    `splits`, `clip`, `augment`, `views` and `loading` may also be mappings of their fields, which is their form in
+    checkpoints.
+
+    Attributes:
+        datasets: stage -> data set, after `setup`.
+
+    Raises:
+        ValueError: a setting out of range.
     """
 
     def __init__(
@@ -62,74 +111,53 @@ class VideoDataModule(pl.LightningDataModule):
         manifest: str | None = None,
         root: str | None = None,
         class_names: list[str] | None = None,
-        train_split: str = "train",
-        val_split: str = "val",
-        test_split: str = "test",
-        clip_frames: int = 8,
-        stride: int = 8,
-        target_fps: float | None = None,
-        short: ShortVideo = "loop",
-        size: int = 224,
-        short_side_min: int = 256,
-        short_side_max: int = 320,
-        min_area: float | None = None,
-        flip: bool = True,
-        eval_size: int | None = None,
-        eval_short_side: int | None = None,
-        temporal_views: int = 10,
-        spatial_views: Literal[1, 3] = 3,
+        splits: Splits = Splits(),
+        clip: Clip = Clip(),
+        augment: Augmentation = Augmentation(),
+        views: Views = Views(),
+        decoder: DecoderName = DEFAULT_DECODER,
         batch_size: int = 8,
-        eval_batch_size: int = 8,
         num_workers: int = 4,
-        spacing: Spacing = "stride",
-        decoder: DecoderName = "auto",
-        outside_root: bool = False,
-        max_broken: float = 0.01,
-        skip_broken: bool = False,
-        timeout_s: float = 120.0,
+        loading: Loading = Loading(),
         seed: int = 0,
         predict: str | None = None,
     ):
         super().__init__()
-        self.save_hyperparameters(logger=False)
-        self.eval_size = eval_size or size
-        self.eval_short_side = eval_short_side or short_side_min
-        if not 1 <= size <= short_side_min <= short_side_max:
-            raise ValueError(
-                f"expected 1 <= size <= short_side_min <= short_side_max, "
-                f"got {size}, {short_side_min}, {short_side_max}"
-            )
-        if self.eval_size > self.eval_short_side:
-            raise ValueError(f"eval_size {self.eval_size} is larger than eval_short_side {self.eval_short_side}")
-        if min(batch_size, eval_batch_size, temporal_views) < 1 or num_workers < 0:
-            raise ValueError(
-                "batch_size, eval_batch_size and temporal_views must be at least 1, num_workers at least 0"
-            )
-        if spacing == "slowfast" and target_fps is None:
-            raise ValueError("spacing slowfast counts in seconds: it wants target_fps, 30 in PySlowFast's recipes")
-        if min_area is not None and not 0 < min_area <= 1:
-            raise ValueError(f"min_area must be in (0, 1], got {min_area}")
-        if not 0 <= max_broken < 1:
-            raise ValueError(f"max_broken must be in [0, 1), got {max_broken}")
-        self.manifest, self.root, self.outside_root = manifest, root, outside_root
-        self._class_names = class_names
-        self.splits = {"fit": train_split, "validate": val_split, "test": test_split}
-        self.train_clip = ClipSettings(clip_frames, stride, target_fps, short, size, decoder, spacing)
-        self.eval_clip = ClipSettings(clip_frames, stride, target_fps, short, self.eval_size, decoder, spacing)
-        self.short_side, self.min_area, self.flip = (short_side_min, short_side_max), min_area, flip
-        self.temporal_views, self.spatial_views = temporal_views, spatial_views
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.num_workers, self.timeout_s = num_workers, timeout_s
-        self.max_broken, self.skip_broken, self.seed = max_broken, skip_broken, seed
+        if batch_size < 1 or num_workers < 0:
+            raise ValueError(f"expected batch_size >= 1 and num_workers >= 0, got {batch_size} and {num_workers}")
+        self.manifest, self.root, self._class_names = manifest, root, class_names
+        self.splits, self.clip = as_settings(Splits, splits), as_settings(Clip, clip)
+        self.augment, self.loading = as_settings(Augmentation, augment), as_settings(Loading, loading)
+        given_views = as_settings(Views, views)
+        self.views = given_views.resolved(self.augment)
+        self.decoder, self.batch_size, self.num_workers, self.seed = decoder, batch_size, num_workers, seed
         self.predict_path = predict
         self.datasets: dict[str, TrainDataset | EvalDataset] = {}
+        self.save_hyperparameters(
+            {
+                "manifest": manifest,
+                "root": root,
+                "class_names": class_names,
+                "splits": as_plain(self.splits),
+                "clip": as_plain(self.clip),
+                "augment": as_plain(self.augment),
+                "views": as_plain(given_views),
+                "decoder": decoder,
+                "batch_size": batch_size,
+                "num_workers": num_workers,
+                "loading": as_plain(self.loading),
+                "seed": seed,
+                "predict": predict,
+            },
+            logger=False,
+        )
 
     @property
     def class_names(self) -> list[str]:
         """Index -> class name.
 
         Raises:
-            ManifestError: neither a list of names nor a usable manifest was given.
+            ManifestError: neither a list of names nor a usable manifest was passed.
         """
         if self._class_names is None:
             self._class_names = read_class_names(self._manifest())
@@ -137,40 +165,33 @@ class VideoDataModule(pl.LightningDataModule):
 
     def _manifest(self) -> str:
         if self.manifest is None:
-            raise ManifestError("data.manifest is not set: give a CSV with the columns path, label, split")
+            raise ManifestError("data.manifest is not set: expected a CSV with the columns path, label, split")
         return self.manifest
 
-    def _videos(self, stage: str) -> Sequence[Video]:
-        return read_manifest(self._manifest(), self.splits[stage], self.root, self.class_names, self.outside_root)
-
     def setup(self, stage: str) -> None:
-        """Read what the stage ('fit', 'validate', 'test' or 'predict') needs; all problems are raised here."""
+        """Read what a stage ('fit', 'validate', 'test' or 'predict') needs; all problems are raised here."""
         if stage == "fit":
             self.datasets["fit"] = TrainDataset(
-                self._videos("fit"),
-                self.train_clip,
-                self.short_side,
-                self.flip,
-                self.seed,
-                self.max_broken,
-                self.min_area,
+                self._videos("fit"), self.clip, self.augment, self.seed, self.loading.max_broken, self.decoder
             )
         if stage in ("fit", "validate"):
-            self.datasets["validate"] = self._eval_dataset(self._videos("validate"), 1, 1)
+            centre = replace(self.views, temporal=1, spatial=1)
+            self.datasets["validate"] = self._eval_dataset(self._videos("validate"), centre)
         if stage == "test":
-            self.datasets["test"] = self._eval_dataset(self._videos("test"), self.temporal_views, self.spatial_views)
+            self.datasets["test"] = self._eval_dataset(self._videos("test"), self.views)
         if stage == "predict":
-            self.datasets["predict"] = self._eval_dataset(
-                _files(self.predict_path), self.temporal_views, self.spatial_views
-            )
+            self.datasets["predict"] = self._eval_dataset(_files(self.predict_path), self.views)
 
-    def _eval_dataset(self, videos: Sequence[Video], temporal_views: int, spatial_views: int) -> EvalDataset:
-        return EvalDataset(
-            videos, self.eval_clip, self.eval_short_side, temporal_views, spatial_views, self.skip_broken
+    def _videos(self, stage: str) -> Videos:
+        return read_manifest(
+            self._manifest(), self.splits.of_stage(stage), self.root, self.class_names, self.loading.outside_root
         )
 
+    def _eval_dataset(self, videos: Videos, views: Views) -> EvalDataset:
+        return EvalDataset(videos, self.clip, views, self.loading.skip_broken, self.decoder)
+
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled clips; after a resume they go on where the run stopped."""
+        """Shuffled clips; in a resumed run they continue where it stopped."""
         dataset = self.datasets["fit"]
         rank, world_size = self._rank()
         batches = len(dataset) // world_size // self.batch_size
@@ -178,22 +199,17 @@ class VideoDataModule(pl.LightningDataModule):
             raise ValueError(
                 f"{len(dataset)} training videos on {world_size} device(s) do not fill one batch of {self.batch_size}"
             )
-        seen = 0  # batches that this run has seen before, over all epochs
+        trained = 0  # batches of this run before it was interrupted, over all epochs
         if self.trainer is not None:
             limit = self.trainer.limit_train_batches
             batches = min(batches, limit) if isinstance(limit, int) else max(int(batches * limit), 1)
-            seen = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
-        epoch, batch = divmod(seen, batches)
-        if dataset.packed is not None:
-            assert isinstance(dataset, TrainDataset)
-            share = Share(rank, world_size, self.batch_size, batches, epoch, batch)
-            return self._stream_loader("fit", TrainStream(dataset, dataset.packed, share))
-        sampler = TrainSampler(len(dataset), self.seed, rank, world_size, epoch, batch * self.batch_size)
-        return self._loader("fit", sampler, self.batch_size, drop_last=True)
+            trained = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        epoch, first_batch = divmod(trained, batches)
+        return self._loader("fit", Share(rank, world_size, self.batch_size, batches, epoch, first_batch))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Each video once, its centre view."""
-        return self._eval_loader("validate", self.eval_batch_size)
+        return self._eval_loader("validate", self.loading.eval_batch_size)
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Each video once, all of its views in one batch."""
@@ -204,56 +220,68 @@ class VideoDataModule(pl.LightningDataModule):
         return self._eval_loader("predict", 1)
 
     def _eval_loader(self, stage: str, batch_size: int) -> DataLoader[Any]:
+        return self._loader(stage, Share(*self._rank(), batch_size))
+
+    def _loader(self, stage: str, share: Share) -> DataLoader[Any]:
+        """A loader of what this rank reads."""
         dataset = self.datasets[stage]
-        if dataset.packed is not None:
-            assert isinstance(dataset, EvalDataset)
-            share = Share(*self._rank(), batch_size)
-            return self._stream_loader(stage, EvalStream(dataset, dataset.packed, share, max(self._workers(stage), 1)))
-        return self._loader(stage, EvalSampler(len(self.datasets[stage]), *self._rank()), batch_size)
-
-    def _workers(self, stage: str) -> int:
-        return min(self.num_workers, len(self.datasets[stage]))
-
-    def _loader(self, stage: str, sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader[Any]:
-        return DataLoader(
-            self.datasets[stage],
-            batch_size=batch_size,
-            sampler=sampler,
-            collate_fn=collate,
-            drop_last=drop_last,
-            **self._loading(stage),
-        )
-
-    def _stream_loader(self, stage: str, stream: IterableDataset[Any]) -> DataLoader[Any]:
-        return DataLoader(stream, batch_size=None, **self._loading(stage))
-
-    def _loading(self, stage: str) -> dict[str, Any]:
-        workers = self._workers(stage)
-        return {
+        workers = min(self.num_workers, len(dataset))
+        options: dict[str, Any] = {
             "num_workers": workers,
             "pin_memory": torch.cuda.is_available(),
-            "timeout": self.timeout_s if workers else 0,
+            "timeout": self.loading.timeout_s if workers else 0,
             "worker_init_fn": _start_worker,
             "generator": torch.Generator().manual_seed(self.seed),  # else iterating draws from the global stream
             "persistent_workers": workers > 0 and stage in ("fit", "validate"),
         }
+        if isinstance(dataset.videos, ShardedVideos):  # the workers themselves decide what they read, and make batches
+            return DataLoader(stream_of(dataset, dataset.videos, share, workers), batch_size=None, **options)
+        return DataLoader(
+            dataset,
+            batch_size=share.batch_size,
+            sampler=self._sampler(dataset, share),
+            collate_fn=collate,
+            drop_last=stage == "fit",
+            **options,
+        )
+
+    def _sampler(self, dataset: TrainDataset | EvalDataset, share: Share) -> Sampler[Any]:
+        if isinstance(dataset, EvalDataset):
+            return EvalSampler(len(dataset), share.rank, share.world_size)
+        first_item = share.first_batch * share.batch_size
+        return TrainSampler(len(dataset), self.seed, share.rank, share.world_size, share.epoch, first_item)
 
     def _rank(self) -> tuple[int, int]:
-        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        """Rank of this process and the number of ranks.
+
+        Raises:
+            UsageError: Lightning would replace our samplers.
+        """
+        if self.trainer is None:
+            return 0, 1
+        world_size = self.trainer.world_size
+        # Lightning's own sampler repeats videos until all ranks have equally many, and counts them twice in a test.
+        if world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
+            raise UsageError(
+                f"with {world_size} devices expected Trainer(use_distributed_sampler=False), got True: Lightning would "
+                f"replace the samplers that count every video exactly once by one that repeats videos"
+            )
+        return self.trainer.global_rank, world_size
 
 
 def _start_worker(worker: int) -> None:
     torch.set_num_threads(1)
-    gc.freeze()  # what is there now will stay: a collection of it takes 0.1 s, and decoding sets off many
+    # What is in memory now will stay. A garbage collection that visits it takes 0.1 s, and decoding sets off many.
+    gc.freeze()
 
 
-def _files(path: str | None) -> list[Video]:
+def _files(path: str | None) -> Videos:
     if path is None:
-        raise ManifestError("data.predict is not set: give a video file or a folder of videos")
-    place = Path(path)
-    files = [place]  # a file that is named is taken whatever its suffix
-    if place.is_dir():
-        files = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        raise ManifestError("data.predict is not set: expected a video file or a folder of videos")
+    target = Path(path)
+    files = [target]  # a file that is named is taken whatever its suffix
+    if target.is_dir():
+        files = sorted(file for file in target.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files or not files[0].is_file():
-        raise ManifestError(f"data.predict: no video at {place} (looked for {', '.join(SUFFIXES)} in a folder)")
-    return [Video(str(file), -1, str(file)) for file in files]
+        raise ManifestError(f"data.predict: no video at {target} (looked for {', '.join(SUFFIXES)} in a folder)")
+    return Videos("", [str(file) for file in files], [-1] * len(files))

@@ -1,75 +1,49 @@
-"""Videos as items `(frames uint8 [V, 3, T, S, S], label, index)`.
+"""Videos as items (see `batch`): one random view for training, all fixed views for evaluation.
 
-All views of a video are one item, because the video is the unit of evaluation; a file is opened once for an item.
-An item is a pure function of (seed, epoch, index), whatever the number of workers and ranks. In memory the channels of
-a pixel lie together ([V, T, S, S, 3]), as decoders give them: to part them is work for the device.
+A file is opened once for an item. An item is a pure function of (seed, epoch, index), whatever the number of workers
+and ranks. Frames have the shape [V, 3, T, S, S], but in memory the three channels of a pixel are adjacent
+([V, T, S, S, 3]), as decoders return them: separating them is work for the device.
 
-Letters: V views (in time x in space), T frames, S side of the square view.
+Letters: V views (temporal clips x spatial crops), T frames, S side of the square view.
 """
 
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gcvideo.data.batch import Item
 from gcvideo.data.decode import DecoderName, Reader, VideoDecodeError, open_video
-from gcvideo.data.manifest import Video, Videos
-from gcvideo.data.sampling import ShortVideo, Spacing, mix_seed, random_clip, uniform_clips
-from gcvideo.data.shards import read_video
-from gcvideo.data.transforms import fixed_views, random_resized_view, random_view
+from gcvideo.data.sampling import Clip, mix_seed
+from gcvideo.data.transforms import Augmentation, Views
+from gcvideo.data.videos import Videos
+from gcvideo.errors import GcvideoError
 
 log = logging.getLogger(__name__)
 
-Item = tuple[Tensor, int, int]
 
-
-class BrokenVideoError(RuntimeError):
+class BrokenVideoError(GcvideoError):
     """More videos can't be decoded than the settings allow; the message is one line and names them."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClipSettings:
-    """What is taken of a video; see `VideoDataModule` for the meaning of each."""
-
-    clip_frames: int = 8
-    stride: int = 8
-    target_fps: float | None = None
-    short: ShortVideo = "loop"
-    size: int = 224
-    decoder: DecoderName = "auto"
-    spacing: Spacing = "stride"
-
-    def rates(self, reader: Reader) -> tuple[float, float | None, ShortVideo, Spacing]:
-        """Last arguments of `random_clip` and `uniform_clips`."""
-        return reader.fps, self.target_fps, self.short, self.spacing
-
-
 class _VideoDataset(Dataset[Item | None]):
-    def __init__(self, videos: Sequence[Video], clip: ClipSettings):
-        self.videos = videos
-        self.clip = clip
+    def __init__(self, videos: Videos, clip: Clip, decoder: DecoderName):
+        self.videos, self.clip, self.decoder = videos, clip, decoder
         # One flag for each video, shared by all workers of this process: 1 where decoding failed.
         self.broken = torch.zeros(len(videos), dtype=torch.uint8).share_memory_()
 
     def __len__(self) -> int:
         return len(self.videos)
 
-    @property
-    def packed(self) -> Videos | None:
-        """Its videos, if they lie in shards."""
-        return self.videos if isinstance(self.videos, Videos) and self.videos.shards else None
-
-    def _open(self, index: int, data: bytes | None = None) -> Reader:
+    def _open(self, index: int, data: bytes | None) -> Reader:
+        """Open a video, whose contents may be in memory."""
         video = self.videos[index]
-        if data is None and self.packed is not None:
-            data = read_video(self.packed.root, self.packed.shards, index)
-        reader = open_video(video.file, self.clip.decoder, data, video.decoder)
+        reader = open_video(video.file, self.decoder, self.videos.contents(index) if data is None else data)
         if self.clip.target_fps is not None and not 0 < reader.fps < math.inf:
-            raise VideoDecodeError(video.file, f"tells no frame rate (got {reader.fps}), which target_fps needs")
+            raise VideoDecodeError(video.file, f"has no frame rate (got {reader.fps}), which target_fps requires")
         return reader
 
     def broken_files(self) -> list[str]:
@@ -85,33 +59,33 @@ class TrainDataset(_VideoDataset):
 
     Args:
         videos: rows of the manifest.
-        clip: frames, stride, view size, decoder.
-        short_side: range of the short-side jitter, in pixels.
-        flip: mirror half of the clips.
-        seed: of the whole data order.
-        max_broken: share of the videos that may be broken, in [0, 1); beyond it the next broken one is an error
-            that lists them.
-        min_area: take boxes of random area and shape instead of the short-side jitter; the smallest area, as a
-            fraction of the frame.
+        clip: which frames.
+        augment: which part of the frames.
+        seed: of the data order and of every view.
+        max_broken: fraction of the videos that may be broken, in [0, 1); one more is an error that lists them.
+        decoder: library that decodes.
     """
 
     def __init__(
         self,
-        videos: Sequence[Video],
-        clip: ClipSettings,
-        short_side: tuple[int, int],
-        flip: bool,
+        videos: Videos,
+        clip: Clip,
+        augment: Augmentation,
         seed: int,
         max_broken: float,
-        min_area: float | None = None,
+        decoder: DecoderName,
     ):
-        super().__init__(videos, clip)
-        self.short_side, self.flip, self.seed, self.max_broken = short_side, flip, seed, max_broken
-        self.min_area = min_area
+        super().__init__(videos, clip, decoder)
+        self.augment, self.seed, self.max_broken = augment, seed, max_broken
 
-    def __getitem__(self, key: tuple[int, int]) -> Item:
-        """The item of (epoch, index)."""
-        return self.item(*key)
+    def __getitem__(self, key: tuple[int, int] | int) -> Item:
+        """The item of (epoch, index); a plain index is of epoch 0.
+
+        `TrainSampler` yields the pairs. Samplers that are not ours, such as those of Lightning's `overfit_batches` or
+        of a plain DataLoader, yield indices.
+        """
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        return self.item(epoch, index)
 
     def item(self, epoch: int, index: int, contents: Mapping[int, bytes] | None = None) -> Item:
         """The item of (epoch, index).
@@ -121,29 +95,27 @@ class TrainDataset(_VideoDataset):
             contents: index -> contents of videos in memory, among which a replacement is looked for; None reads files.
         """
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
-        others = range(len(self.videos)) if contents is None else sorted(contents)
+        candidates = range(len(self.videos)) if contents is None else sorted(contents)
         while True:
             try:
                 view = self._read(index, generator, None if contents is None else contents[index])
-                return view, self.videos[index].label, index
+                return Item(view, self.videos[index].label, index)
             except VideoDecodeError as error:
-                self._note(index, error)
-                if contents is not None and self.broken[others].all():
-                    raise BrokenVideoError(f"none of {len(others)} videos in a row can be decoded: {error}") from None
-                index = others[int(torch.randint(len(others), (), generator=generator))]
+                self._count_broken(index, error)
+                if contents is not None and self.broken[candidates].all():
+                    raise BrokenVideoError(
+                        f"none of {len(candidates)} videos in a row can be decoded: {error}"
+                    ) from None
+                index = candidates[int(torch.randint(len(candidates), (), generator=generator))]
 
     def _read(self, index: int, generator: torch.Generator, data: bytes | None) -> Tensor:
         reader = self._open(index, data)
-        c = self.clip
-        indices = random_clip(reader.num_frames, c.clip_frames, c.stride, generator, *c.rates(reader))
+        indices = self.clip.random(reader.num_frames, reader.fps, generator)  # [1, T]
         frames = reader.read(indices[0]).permute(0, 3, 1, 2)  # [T, 3, H, W]
-        if self.min_area is None:
-            view = random_view(frames, c.size, self.short_side, self.flip, generator)  # [T, 3, S, S]
-        else:
-            view = random_resized_view(frames, c.size, self.min_area, self.flip, generator)
+        view = self.augment.view(frames, generator)  # [T, 3, S, S]
         return view.permute(1, 0, 2, 3)[None]  # [1, 3, T, S, S]
 
-    def _note(self, index: int, error: VideoDecodeError) -> None:
+    def _count_broken(self, index: int, error: VideoDecodeError) -> None:
         if not self.broken[index]:
             self.broken[index] = 1
             log.warning("broken video replaced by another: %s", error)
@@ -156,29 +128,19 @@ class TrainDataset(_VideoDataset):
 
 
 class EvalDataset(_VideoDataset):
-    """Fixed views of each video: V = temporal_views x spatial_views, the spatial views of a clip side by side.
+    """Fixed views of each video: V = temporal x spatial, the spatial views of a clip adjacent.
 
     Args:
         videos: rows of the manifest.
-        clip: frames, stride, view size, decoder.
-        short_side: length in pixels that the short side is scaled to.
-        temporal_views: clips, spread evenly.
-        spatial_views: 1 (centre) or 3 squares.
-        skip_broken: give None for a video that can't be decoded instead of raising; it is flagged in `broken`.
+        clip: which frames.
+        views: how many of them, and which part of the frames; `size` and `short_side` must be set.
+        skip_broken: return None for a video that can't be decoded instead of raising; it is flagged in `broken`.
+        decoder: library that decodes.
     """
 
-    def __init__(
-        self,
-        videos: Sequence[Video],
-        clip: ClipSettings,
-        short_side: int,
-        temporal_views: int,
-        spatial_views: int,
-        skip_broken: bool,
-    ):
-        super().__init__(videos, clip)
-        self.short_side, self.temporal_views, self.spatial_views = short_side, temporal_views, spatial_views
-        self.skip_broken = skip_broken
+    def __init__(self, videos: Videos, clip: Clip, views: Views, skip_broken: bool, decoder: DecoderName):
+        super().__init__(videos, clip, decoder)
+        self.views, self.skip_broken = views, skip_broken
 
     def __getitem__(self, index: int) -> Item | None:
         """The item of a video; None if it is broken and to be skipped."""
@@ -187,7 +149,7 @@ class EvalDataset(_VideoDataset):
     def item(self, index: int, data: bytes | None = None) -> Item | None:
         """The item of a video, whose contents may be in memory; None if it is broken and to be skipped."""
         try:
-            return self._read(index, data), self.videos[index].label, index
+            return Item(self._read(index, data), self.videos[index].label, index)
         except VideoDecodeError as error:
             self.broken[index] = 1
             if self.skip_broken:
@@ -200,38 +162,32 @@ class EvalDataset(_VideoDataset):
 
     def _read(self, index: int, data: bytes | None) -> Tensor:
         reader = self._open(index, data)
-        c = self.clip
-        indices = uniform_clips(
-            reader.num_frames, c.clip_frames, c.stride, self.temporal_views, *c.rates(reader)
-        )  # [temporal_views, T]
-        needed, inverse = torch.unique(indices, return_inverse=True)
+        clips = self.clip.uniform(reader.num_frames, reader.fps, self.views.temporal)  # [temporal, T]
+        # Clips overlap: each frame is decoded once. `rows` says where in `frames` a clip finds each of its frames:
+        #   clips [[0, 2, 4], [2, 4, 6]]  ->  needed [0, 2, 4, 6],  rows [[0, 1, 2], [1, 2, 3]]
+        needed, rows = torch.unique(clips, return_inverse=True)
         frames = reader.read(needed).permute(0, 3, 1, 2)  # [n, 3, H, W]
-        squares = fixed_views(frames, c.size, self.short_side, self.spatial_views)
-        # Each view is written once into its place: 10 x 3 views of 8 x 256 x 256 are 47 MB, and copies of them cost
-        # more than the decoding.
-        views = torch.empty((*indices.shape[:1], len(squares), indices.shape[1], c.size, c.size, 3), dtype=torch.uint8)
-        for square, images in enumerate(squares):
-            by_pixel = images.permute(0, 2, 3, 1)  # [n, S, S, 3]
-            for view, places in enumerate(inverse.tolist()):
-                for time, place in enumerate(places):
-                    views[view, square, time] = by_pixel[place]
-        return views.flatten(0, 1).permute(0, 4, 1, 2, 3)  # [V, 3, T, S, S]
+        return _arrange(self.views.squares(frames), rows)
 
 
-def collate(items: Sequence[Item | None]) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Stack items to (frames [B, V, 3, T, S, S], labels [B], indices [B]); skipped ones are left out.
+def _arrange(squares: Sequence[Tensor], rows: Tensor) -> Tensor:
+    """Views of a video from its decoded frames.
 
-    None if nothing is left.
+    Args:
+        squares: uint8 [n, 3, S, S] of the n decoded frames, for each spatial view.
+        rows: int64 [temporal, T], which of the n frames stands at time t of a clip.
+
+    Returns:
+        uint8 [V, 3, T, S, S]; the spatial views of a clip are adjacent.
     """
-    kept = [item for item in items if item is not None]
-    if not kept:
-        return None
-    frames, labels, indices = zip(*kept, strict=True)
-    return _stack(frames), torch.tensor(labels), torch.tensor(indices)
-
-
-def _stack(frames: Sequence[Tensor]) -> Tensor:
-    """Items [V, 3, T, S, S] to [B, V, 3, T, S, S], in the order of memory that they have; one item is not copied."""
-    if len(frames) == 1:
-        return frames[0][None]
-    return torch.stack([item.permute(0, 2, 3, 4, 1) for item in frames]).permute(0, 1, 5, 2, 3, 4)
+    temporal, num_frames = rows.shape
+    side = squares[0].shape[-1]
+    # Every frame is copied once, straight to where it belongs: 10 x 3 views of 8 x 256 x 256 are 47 MB, and a further
+    # copy of them costs more than the decoding.
+    views = torch.empty((temporal, len(squares), num_frames, side, side, 3), dtype=torch.uint8)
+    for space, square in enumerate(squares):
+        pixels = square.permute(0, 2, 3, 1)  # [n, S, S, 3]
+        for clip, clip_rows in enumerate(rows.tolist()):
+            for time, row in enumerate(clip_rows):
+                views[clip, space, time] = pixels[row]
+    return views.flatten(0, 1).permute(0, 4, 1, 2, 3)  # [V, 3, T, S, S]

@@ -1,11 +1,11 @@
-"""The rows of a manifest, in whichever of its three forms; nothing is looked up on the disk but the manifest.
+"""The rows of a manifest in any of its three forms. Only the manifest is read; `manifest` looks for the videos.
 
 - CSV with a header that has at least `path` and `label` (further columns, such as `split`, may follow);
 - a folder: split/class/file, or class/file without splits, as ImageNet and many video sets are unpacked;
 - the headerless lists of PySlowFast, pytorchvideo and mmaction2: `path label` a line, label an integer from 0, split
   at the last blank, so that paths may contain blanks.
 
-Rows are columns here, because a manifest of Kinetics-700 has 650,000.
+Rows are stored as columns, because a manifest of Kinetics-700 has 650,000 of them.
 """
 
 import csv
@@ -19,13 +19,15 @@ from itertools import compress
 from operator import itemgetter
 from pathlib import Path
 
+from gcvideo.errors import UsageError
+
 MAX_ERRORS_SHOWN = 10
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".jpg", ".jpeg", ".png", ".webp")
-"""Of the videos and images that are looked for in a folder."""
+"""Suffixes of the videos and images that are looked for in a folder."""
 
 
-class ManifestError(ValueError):
-    """The manifest can't be used; the message has every problem (the first ones), each with its line."""
+class ManifestError(UsageError):
+    """The manifest can't be used; the message has every problem (or the first ones), each with its line."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,6 @@ class Rows:
         lines: number of each row's line, from 1.
         paths, labels: as written.
         splits: None if the manifest has no such column.
-        decoders: what `gcvideo prepare` or `check` found to read each file right; None without such a column.
         shards: the tar file that each video lies in; None without such a column.
     """
 
@@ -44,16 +45,22 @@ class Rows:
     paths: Sequence[str]
     labels: Sequence[str]
     splits: Sequence[str] | None = None
-    decoders: Sequence[str] | None = None
     shards: Sequence[str] | None = None
 
     def of_split(self, split: str) -> "Rows":
-        """The rows of one split."""
-        if self.splits is not None and set(self.splits) == {split}:
+        """The rows of one split; none if the manifest has no column `split`."""
+        if self.splits is None:
+            return Rows((), (), ())
+        if set(self.splits) == {split}:
             return self
-        kept = [name == split for name in self.splits] if self.splits is not None else [False] * len(self.paths)
-        columns = (self.lines, self.paths, self.labels, self.splits, self.decoders, self.shards)
-        return Rows(*(None if column is None else list(compress(column, kept)) for column in columns))  # type: ignore[arg-type]
+        kept = [name == split for name in self.splits]
+        return Rows(
+            lines=list(compress(self.lines, kept)),
+            paths=list(compress(self.paths, kept)),
+            labels=list(compress(self.labels, kept)),
+            splits=list(compress(self.splits, kept)),
+            shards=None if self.shards is None else list(compress(self.shards, kept)),
+        )
 
 
 def read_rows(manifest: Path) -> Rows:
@@ -78,7 +85,7 @@ def _file_rows(manifest: Path) -> Rows:
     header = next(csv.reader([text.partition("\n")[0].rstrip("\r")]))
     if header == ["path"] or (len(header) > 1 and not {"path", "label"} <= set(header)):
         raise ManifestError(
-            f"{manifest}: wrong header: got {','.join(header)!r}, wanted at least the columns 'path' and 'label' "
+            f"{manifest}: wrong header: expected at least the columns 'path' and 'label', got {','.join(header)!r} "
             f"(or no header and lines of 'path label')"
         )
     try:
@@ -110,7 +117,7 @@ def together(manifest: Path, errors: Sequence[str], rows: int) -> str:
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """A million small lists would set off collections that visit all of them, again and again."""
+    """Switch the garbage collector off: a million new lists would set it off again and again, to visit all of them."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -130,16 +137,16 @@ def _csv_rows(manifest: Path, text: str, header: Sequence[str]) -> Rows:
         if bad:
             errors = [f"line {number}: expected {len(header)} columns as in the header" for number in bad]
             raise ManifestError(together(manifest, errors, len(rows)))
-    path, label, split, decoder, shard = (
-        list(map(itemgetter(header.index(name)), rows)) if name in header else None
-        for name in ("path", "label", "split", "decoder", "shard")
-    )
-    return Rows(numbers, path or (), label or (), split, decoder, shard)
+
+    def column(name: str) -> list[str] | None:
+        return list(map(itemgetter(header.index(name)), rows)) if name in header else None
+
+    return Rows(numbers, column("path") or (), column("label") or (), column("split"), column("shard"))
 
 
 def _list_rows(manifest: Path, text: str) -> Rows:
     rows, errors = [], []
-    lines = text.split("\n")  # not splitlines: a path may hold other signs that end lines
+    lines = text.split("\n")  # not splitlines: a path may contain other characters that end lines
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -154,11 +161,11 @@ def _list_rows(manifest: Path, text: str) -> Rows:
 
 
 def _folder_rows(folder: Path) -> Rows:
-    """Videos and images in the order of their paths, links followed; other and hidden files are passed over."""
+    """Videos and images in the order of their paths, links followed; other and hidden files are ignored."""
     files = []
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [Path(place, name).relative_to(folder) for name in names if not name.startswith(".")]
+        paths = [Path(parent, name).relative_to(folder) for name in names if not name.startswith(".")]
         files += [path for path in paths if path.suffix.lower() in SUFFIXES]
     files.sort()
     depth = 3 if any(len(path.parts) == 3 for path in files) else 2

@@ -1,6 +1,7 @@
 """Which rank reads which video, in which order."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch.utils.data import Sampler
@@ -8,18 +9,42 @@ from torch.utils.data import Sampler
 from gcvideo.data.sampling import mix_seed
 
 
-class TrainSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, index): each epoch a permutation that depends on (seed, epoch) alone, dealt out to the ranks.
+@dataclass(frozen=True)
+class Share:
+    """What one rank of a distributed run loads.
 
-    The epoch advances by itself whenever a new pass is begun: Lightning's `set_epoch` arrives one pass late after a
-    resume. Every rank gets the same number of items; the rest of the permutation (less than `world_size`) is left out.
+    Args:
+        rank, world_size: of the process.
+        batch_size: videos of a batch.
+        batches: of each rank and epoch; training only.
+        epoch, first_batch: where the first pass begins; not 0 after an interruption.
+    """
+
+    rank: int
+    world_size: int
+    batch_size: int
+    batches: int = 0
+    epoch: int = 0
+    first_batch: int = 0
+
+
+class TrainSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, index): each epoch a permutation that depends only on (seed, epoch), distributed over the ranks.
+
+    With 7 videos on 2 ranks:
+
+        # permutation  4 0 6 1 5 2 3
+        # rank 0       4   6   5
+        # rank 1         0   1   2       (3 is left out: every rank has equally many items)
+
+    Each new pass is the next epoch. Lightning's `set_epoch` is not used: it arrives one pass late in a resumed run.
 
     Args:
         num_videos: length of the data set.
         seed: of the order.
         rank, world_size: of this process.
         start_epoch: epoch of the first pass.
-        start_item: items of this rank to leave out of the first pass, because they were seen before an interruption.
+        start_item: items of this rank that the first pass skips, because they were used before an interruption.
     """
 
     def __init__(
@@ -32,7 +57,9 @@ class TrainSampler(Sampler[tuple[int, int]]):
         start_item: int = 0,
     ):
         if num_videos < world_size:
-            raise ValueError(f"{num_videos} training videos are too few for {world_size} processes")
+            raise ValueError(
+                f"expected at least one training video for each of {world_size} processes, got {num_videos}"
+            )
         self.num_videos, self.seed = num_videos, seed
         self.rank, self.world_size = rank, world_size
         self.next_epoch, self.skip = start_epoch, start_item
@@ -50,7 +77,10 @@ class TrainSampler(Sampler[tuple[int, int]]):
 
 
 class EvalSampler(Sampler[int]):
-    """Every video exactly once over all ranks, without padding: ranks may differ by one video."""
+    """Yields indices: every video exactly once over all ranks, without padding, so ranks may differ by one video.
+
+    PyTorch's DistributedSampler repeats videos until all ranks have equally many, and an accuracy counts them twice.
+    """
 
     def __init__(self, num_videos: int, rank: int = 0, world_size: int = 1):
         self.indices = range(rank, num_videos, world_size)

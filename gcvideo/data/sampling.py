@@ -1,20 +1,26 @@
 """Which frames a clip takes. Arithmetic only; nothing is read.
 
-A clip is `clip_frames` frames, `stride` frames apart ("8x8" is 8 frames at stride 8), as `SampleFrames` of mmaction2
-and the papers count them, in raw frames of the file. With `target_fps` the stride counts frames of that rate instead:
-a file of 60 fps is stepped over twice as fast as one of 30.
+A clip is T frames, `stride` frames apart ("8x8" is 8 frames at stride 8), as `SampleFrames` of mmaction2 and the papers
+count them, in raw frames of the file. With `target_fps` the stride counts frames of that rate instead: a file of 60 fps
+is stepped through twice as fast as one of 30 fps.
 
-`spacing` chooses between two definitions of a clip (T frames, stride s, file rate f, target rate r):
+`spacing` selects one of two definitions of a clip (T frames, stride s, file rate f, target rate r):
 
-- "stride": frame t is floor(t * s) behind the first, or floor(t * s * f / r) with a target rate.
-- "slowfast": as PySlowFast's `slowfast/datasets/decoder.py`. A clip is T * s * f / r frames long; its frames are spread
-  evenly from its first to its last, so "8x8" at 30 fps is 8 frames over 64, 63 / 7 = 9 apart and not 8. The last of
-  several test clips does not reach the end of the video: clip v of V starts at v / V of the room, not v / (V - 1).
+- "stride": frame t is floor(t * s) after the first, or floor(t * s * f / r) with a target rate.
+- "slowfast": as in PySlowFast's `slowfast/datasets/decoder.py`. A clip covers T * s * f / r frames; its frames are
+  spread evenly from its first to its last, so "8x8" at 30 fps is 8 frames over 64, 63 / 7 = 9 apart and not 8. The last
+  of several test clips does not reach the end of the video: clip v of V starts at v / V of the room, not v / (V - 1).
+
+"Room" is the largest start at which a clip still fits into the video. With T = 3 and stride 2 in a video of 8 frames:
+
+    # start 0:           f.f.f...
+    # start 3 (= room):  ...f.f.f
 
 Letters: V views in time, T frames of a clip.
 """
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -23,62 +29,122 @@ ShortVideo = Literal["loop", "hold"]
 Spacing = Literal["stride", "slowfast"]
 
 
-def random_clip(
-    num_frames: int,
-    clip_frames: int,
-    stride: int,
-    generator: torch.Generator,
-    fps: float | None = None,
-    target_fps: float | None = None,
-    short: ShortVideo = "loop",
-    spacing: Spacing = "stride",
-) -> Tensor:
-    """One clip at a uniformly random start: int64 indices [1, T] in [0, num_frames), ascending unless looped.
+@dataclass(frozen=True)
+class Clip:
+    """What a clip is.
 
     Args:
-        num_frames: frames in the video, at least 1.
-        clip_frames, stride: T and the distance of neighbours, at least 1.
-        generator: source of the start.
-        fps, target_fps: rates of the file and of the sampling; give both or neither.
-        short: a clip longer than the video starts again at frame 0 ("loop") or repeats the last frame ("hold"); with
-            spacing "slowfast" it always holds.
-        spacing: "stride" or "slowfast"; see the head of this module.
+        frames: T, frames of a clip.
+        stride: distance of neighbouring frames; "8x8" is 8 frames at stride 8.
+        target_fps: count the stride in frames of this rate; default raw frames of the file.
+        short: what a video shorter than a clip does: start again at frame 0 ("loop") or repeat its last frame
+            ("hold"). With spacing "slowfast" it always holds.
+        spacing: how frames are spaced in a clip: "stride", or "slowfast" as in PySlowFast, which requires target_fps.
+
+    Raises:
+        ValueError: a value out of range, or spacing "slowfast" without target_fps.
     """
-    if _is_slowfast(spacing):
-        span, room_frames = _span(num_frames, clip_frames, stride, fps, target_fps)
-        first = torch.rand(1, dtype=torch.float64, generator=generator) * room_frames
-        return _spread(first, span, clip_frames, num_frames)
-    offsets, room = _offsets(num_frames, clip_frames, stride, fps, target_fps)
-    start = torch.randint(room + 1, (1, 1), generator=generator)
-    return _inside(start + offsets, num_frames, short)
+
+    frames: int = 8
+    stride: int = 8
+    target_fps: float | None = None
+    short: ShortVideo = "loop"
+    spacing: Spacing = "stride"
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "stride"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected clip.{name} >= 1, got {getattr(self, name)}")
+        for name, choices in (("short", get_args(ShortVideo)), ("spacing", get_args(Spacing))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"expected clip.{name} to be one of {choices}, got {getattr(self, name)!r}")
+        if self.target_fps is not None and not self.target_fps > 0:
+            raise ValueError(f"expected clip.target_fps > 0, got {self.target_fps}")
+        if self.spacing == "slowfast" and self.target_fps is None:
+            raise ValueError(
+                "clip.spacing slowfast counts in seconds: expected clip.target_fps (PySlowFast's recipes: 30), got None"
+            )
+
+    def random(self, num_frames: int, fps: float, generator: torch.Generator) -> Tensor:
+        """One clip at a uniformly random start.
+
+        Args:
+            num_frames: frames of the video, at least 1.
+            fps: frame rate of the video; used with `target_fps` only.
+            generator: source of the start.
+
+        Returns:
+            int64 indices [1, T] in [0, num_frames), ascending unless the video is shorter than the clip.
+
+        Raises:
+            ValueError: no frames, or `target_fps` is set and `fps` is not positive.
+        """
+        step = self._step(num_frames, fps)
+        if self.spacing == "slowfast":
+            room = max(num_frames - self.frames * step, 0.0)
+            starts = torch.rand(1, dtype=torch.float64, generator=generator) * room  # [1]
+            return self._spread(starts, step, num_frames)
+        offsets = self._offsets(step)
+        starts = torch.randint(_room(offsets, num_frames) + 1, (1,), generator=generator)  # [1]
+        return self._inside(starts[:, None] + offsets, num_frames)
+
+    def uniform(self, num_frames: int, fps: float, views: int) -> Tensor:
+        """Clips spread evenly, the first at the start of the video and the last at its end; one is the centre clip.
+
+        With spacing "slowfast", the first of any number of clips is at the start; see the head of this module.
+
+        Args:
+            num_frames, fps: of the video, as in `random`.
+            views: V, at least 1.
+
+        Returns:
+            int64 indices [V, T] in [0, num_frames).
+
+        Raises:
+            ValueError: as `random`, or no views.
+        """
+        if views < 1:
+            raise ValueError(f"expected views >= 1, got {views}")
+        step = self._step(num_frames, fps)
+        if self.spacing == "slowfast":
+            room = max(num_frames - self.frames * step, 0.0)
+            return self._spread(torch.arange(views, dtype=torch.float64) * room / views, step, num_frames)
+        offsets = self._offsets(step)
+        last = _room(offsets, num_frames)
+        if views == 1:
+            starts = torch.tensor([last // 2])
+        else:
+            starts = torch.linspace(0, last, views, dtype=torch.float64).floor().long()  # [V]
+        return self._inside(starts[:, None] + offsets, num_frames)
+
+    def _step(self, num_frames: int, fps: float) -> float:
+        """Distance of neighbouring frames, in frames of the file."""
+        if num_frames < 1:
+            raise ValueError(f"expected num_frames >= 1, got {num_frames}")
+        if self.target_fps is None:
+            return float(self.stride)
+        if not fps > 0:
+            raise ValueError(f"clip.target_fps requires the frame rate of the video: expected fps > 0, got {fps}")
+        return self.stride * fps / self.target_fps
+
+    def _offsets(self, step: float) -> Tensor:
+        """Frame offsets [T] from the start of a clip: with a step of 1.5, 0 1 3 4 6."""
+        return (torch.arange(self.frames, dtype=torch.float64) * step).floor().long()
+
+    def _inside(self, indices: Tensor, num_frames: int) -> Tensor:
+        """Bring the indices of a clip that is longer than its video into [0, num_frames)."""
+        # 5 frames, stride 2:  0 2 4 6 8  ->  loop 0 2 4 1 3,  hold 0 2 4 4 4
+        return indices % num_frames if self.short == "loop" else indices.clamp(max=num_frames - 1)
+
+    def _spread(self, starts: Tensor, step: float, num_frames: int) -> Tensor:
+        """Indices [V, T], evenly from each start [V] to the last frame of its clip: linspace and clamp."""
+        along = torch.linspace(0, self.frames * step - 1, self.frames, dtype=torch.float64)  # [T]
+        return (starts[:, None] + along).clamp(0, num_frames - 1).long()
 
 
-def uniform_clips(
-    num_frames: int,
-    clip_frames: int,
-    stride: int,
-    views: int,
-    fps: float | None = None,
-    target_fps: float | None = None,
-    short: ShortVideo = "loop",
-    spacing: Spacing = "stride",
-) -> Tensor:
-    """`views` clips spread evenly, the first at the start and the last at the end: int64 indices [V, T].
-
-    One view is the centre clip. Other arguments as in `random_clip`.
-    """
-    if views < 1:
-        raise ValueError(f"views must be at least 1, got {views}")
-    if _is_slowfast(spacing):
-        span, room_frames = _span(num_frames, clip_frames, stride, fps, target_fps)
-        firsts = torch.arange(views, dtype=torch.float64) * room_frames / views
-        return _spread(firsts, span, clip_frames, num_frames)
-    offsets, room = _offsets(num_frames, clip_frames, stride, fps, target_fps)
-    if views == 1:
-        starts = torch.tensor([room // 2])
-    else:
-        starts = torch.linspace(0, room, views, dtype=torch.float64).floor().long()
-    return _inside(starts[:, None] + offsets, num_frames, short)
+def _room(offsets: Tensor, num_frames: int) -> int:
+    """Largest start that keeps a clip inside the video; 0 for a video shorter than the clip."""
+    return max(num_frames - 1 - int(offsets[-1]), 0)
 
 
 def mix_seed(*numbers: int) -> int:
@@ -90,52 +156,3 @@ def mix_seed(*numbers: int) -> int:
         state = (state ^ state >> 27) * 0x94D049BB133111EB % 2**64
         state ^= state >> 31
     return state >> 1
-
-
-def _is_slowfast(spacing: Spacing) -> bool:
-    if spacing not in ("stride", "slowfast"):
-        raise ValueError(f"spacing must be 'stride' or 'slowfast', got {spacing!r}")
-    return spacing == "slowfast"
-
-
-def _span(
-    num_frames: int, clip_frames: int, stride: int, fps: float | None, target_fps: float | None
-) -> tuple[float, float]:
-    """Length of PySlowFast's clip in frames of the file, and the largest start."""
-    if target_fps is None:
-        raise ValueError("spacing 'slowfast' wants target_fps")
-    step = _step(num_frames, clip_frames, stride, fps, target_fps)
-    return clip_frames * step, max(num_frames - clip_frames * step, 0.0)
-
-
-def _spread(firsts: Tensor, span: float, clip_frames: int, num_frames: int) -> Tensor:
-    """Indices [V, T], evenly from each first frame [V] to the last of its clip, as `torch.linspace` and a cut."""
-    along = torch.linspace(0, span - 1, clip_frames, dtype=torch.float64)
-    return (firsts[:, None] + along).clamp(0, num_frames - 1).long()
-
-
-def _offsets(
-    num_frames: int, clip_frames: int, stride: int, fps: float | None, target_fps: float | None
-) -> tuple[Tensor, int]:
-    """Frame offsets [T] from the start of a clip, and the largest start that keeps the clip inside the video."""
-    step = _step(num_frames, clip_frames, stride, fps, target_fps)
-    offsets = (torch.arange(clip_frames, dtype=torch.float64) * step).floor().long()
-    return offsets, max(num_frames - 1 - int(offsets[-1]), 0)
-
-
-def _step(num_frames: int, clip_frames: int, stride: int, fps: float | None, target_fps: float | None) -> float:
-    """Distance of neighbours in frames of the file."""
-    for name, value in (("num_frames", num_frames), ("clip_frames", clip_frames), ("stride", stride)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    if target_fps is None:
-        return float(stride)
-    if fps is None or fps <= 0 or target_fps <= 0:
-        raise ValueError(f"sampling by rate needs positive fps and target_fps, got fps={fps}, target_fps={target_fps}")
-    return stride * fps / target_fps
-
-
-def _inside(indices: Tensor, num_frames: int, short: ShortVideo) -> Tensor:
-    if short not in ("loop", "hold"):
-        raise ValueError(f"short must be 'loop' or 'hold', got {short!r}")
-    return indices % num_frames if short == "loop" else indices.clamp(max=num_frames - 1)

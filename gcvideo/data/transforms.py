@@ -1,18 +1,116 @@
 """From decoded frames to square views, uint8 in and out.
 
-A box is cut out first and resized then; that is the same view as resizing the whole frame and cropping it, up to the
-rounding of the box to whole pixels and the filter at its border, at a fraction of the cost.
+A box is cut out first and resized then. That is the same view as resizing the whole frame and cropping it, up to the
+rounding of the box to whole pixels and the filter at its border, at a fraction of the cost:
 
-Letters: T frames, H W of the decoded frames, S of the view.
+    # usual:  340x256 -> resized to 425x320 -> 224x224 cropped   (all pixels are resized)
+    # here:   340x256 -> 179x179 cropped -> resized to 224x224   (a third of them)
+
+Letters: T frames, H W of the decoded frames, S side of the view.
 """
 
 import math
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-SPATIAL_VIEWS = (1, 3)
+SpatialViews = Literal[1, 3]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a training view is cut out of its frames; the same box for all frames of a clip.
+
+    Args:
+        size: S, side of a training view in pixels.
+        short_side: smallest and largest length, in pixels, that the short side of the frames is scaled to.
+        min_area: take boxes of random area and shape (as ImageNet's and mmaction2's recipes) instead of the short-side
+            jitter; the smallest area as a fraction of the frame, 0.08 in most recipes.
+        flip: mirror half of the clips; switch it off where left and right are classes.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    size: int = 224
+    short_side: tuple[int, int] = (256, 320)
+    min_area: float | None = None
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.short_side) != 2 or not 1 <= self.size <= self.short_side[0] <= self.short_side[1]:
+            raise ValueError(
+                f"expected 1 <= augment.size <= augment.short_side[0] <= augment.short_side[1], "
+                f"got size {self.size}, short_side {self.short_side}"
+            )
+        if self.min_area is not None and not 0 < self.min_area <= 1:
+            raise ValueError(f"expected augment.min_area in (0, 1], got {self.min_area}")
+
+    def view(self, frames: Tensor, generator: torch.Generator) -> Tensor:
+        """A random view of frames uint8 [T, 3, H, W]: uint8 [T, 3, S, S]."""
+        if self.min_area is None:
+            return random_view(frames, self.size, self.short_side, self.flip, generator)
+        return random_resized_view(frames, self.size, self.min_area, self.flip, generator)
+
+
+@dataclass(frozen=True)
+class Views:
+    """The views that an evaluation takes of each video: V = temporal x spatial.
+
+    Args:
+        temporal: clips, spread evenly; papers take 10.
+        spatial: squares of each clip, 1 (centre) or 3 along the long side; papers take 3.
+        size: side of a view in pixels; default that of a training view.
+        short_side: length in pixels that the short side is scaled to; default the smallest of training.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    temporal: int = 10
+    spatial: SpatialViews = 3
+    size: int | None = None
+    short_side: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.temporal < 1:
+            raise ValueError(f"expected views.temporal >= 1, got {self.temporal}")
+        if self.spatial not in get_args(SpatialViews):
+            raise ValueError(f"expected views.spatial to be one of {get_args(SpatialViews)}, got {self.spatial}")
+        for name in ("size", "short_side"):
+            length = getattr(self, name)
+            if length is not None and length < 1:
+                raise ValueError(f"expected views.{name} >= 1, got {length}")
+        if self.size is not None and self.short_side is not None and self.size > self.short_side:
+            raise ValueError(f"expected views.size <= views.short_side, got {self.size} > {self.short_side}")
+
+    def resolved(self, augment: Augmentation) -> "Views":
+        """These views with `size` and `short_side` filled in from the training views where they are None."""
+        size = augment.size if self.size is None else self.size
+        short_side = augment.short_side[0] if self.short_side is None else self.short_side
+        return replace(self, size=size, short_side=short_side)
+
+    def squares(self, frames: Tensor) -> list[Tensor]:
+        """The spatial views of frames uint8 [T, 3, H, W]; see `fixed_views`.
+
+        Raises:
+            ValueError: `size` or `short_side` is None; see `resolved`.
+        """
+        if self.size is None or self.short_side is None:
+            raise ValueError(f"expected views with a size and a short side, got {self}; see Views.resolved")
+        return fixed_views(frames, self.size, self.short_side, self.spatial)
+
+
+class Box(NamedTuple):
+    """Part of a frame, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
 
 
 def random_view(
@@ -37,7 +135,7 @@ def random_view(
     box = max(round(size * min(height, width) / side), 1)
     top = int(torch.randint(height - box + 1, (), generator=generator))
     left = int(torch.randint(width - box + 1, (), generator=generator))
-    return _cut(frames, (top, left, box, box), size, flip, generator)
+    return _cut(frames, Box(top, left, box, box), size, flip, generator)
 
 
 def random_resized_view(frames: Tensor, size: int, min_area: float, flip: bool, generator: torch.Generator) -> Tensor:
@@ -64,16 +162,17 @@ def random_resized_view(frames: Tensor, size: int, min_area: float, flip: bool, 
         if 0 < box_height <= height and 0 < box_width <= width:
             top = int(torch.randint(height - box_height + 1, (), generator=generator))
             left = int(torch.randint(width - box_width + 1, (), generator=generator))
-            return _cut(frames, (top, left, box_height, box_width), size, flip, generator)
+            return _cut(frames, Box(top, left, box_height, box_width), size, flip, generator)
     box_height, box_width = min(height, round(width * 4 / 3)), min(width, round(height * 4 / 3))
-    box = ((height - box_height) // 2, (width - box_width) // 2, box_height, box_width)
+    box = Box((height - box_height) // 2, (width - box_width) // 2, box_height, box_width)
     return _cut(frames, box, size, flip, generator)
 
 
-def _cut(frames: Tensor, box: tuple[int, int, int, int], size: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """The box (top, left, height, width) resized to S x S, and mirrored by a coin if `flip`."""
+def _cut(frames: Tensor, box: Box, size: int, flip: bool, generator: torch.Generator) -> Tensor:
+    """The box resized to S x S; mirrored in half of the cases if `flip`."""
     mirrored = flip and bool(torch.randint(2, (), generator=generator))
-    view = _resized(frames, box, size)
+    part = frames[..., box.top : box.top + box.height, box.left : box.left + box.width]
+    view = part if box.height == box.width == size else F.resize(part, [size, size], antialias=True)
     return view.flip(-1) if mirrored else view
 
 
@@ -89,24 +188,17 @@ def fixed_views(frames: Tensor, size: int, short_side: int, spatial_views: int) 
     Returns:
         uint8 [T, 3, S, S] for each spatial view; parts of one scaled copy of the frames.
     """
+    if spatial_views not in get_args(SpatialViews):
+        raise ValueError(f"expected spatial_views to be one of {get_args(SpatialViews)}, got {spatial_views}")
     height, width = frames.shape[-2:]
     if min(height, width) != short_side:
         scale = short_side / min(height, width)
         height, width = max(round(height * scale), short_side), max(round(width * scale), short_side)
         frames = F.resize(frames, [height, width], antialias=True)
     top, left = (height - size) // 2, (width - size) // 2
-    if spatial_views == 1:
-        corners = [(top, left)]
+    corners = [(top, left)]
+    if spatial_views == 3 and width >= height:
+        corners = [(top, 0), (top, left), (top, width - size)]
     elif spatial_views == 3:
-        lasts = (0, left, width - size) if width >= height else (0, top, height - size)
-        corners = [(top, last) if width >= height else (last, left) for last in lasts]
-    else:
-        raise ValueError(f"spatial_views must be one of {SPATIAL_VIEWS}, got {spatial_views}")
+        corners = [(0, left), (top, left), (height - size, left)]
     return [frames[..., top : top + size, left : left + size] for top, left in corners]
-
-
-def _resized(frames: Tensor, box: tuple[int, int, int, int], size: int) -> Tensor:
-    """The box (top, left, height, width) of frames [T, 3, H, W] resized to S x S."""
-    top, left, height, width = box
-    part = frames[..., top : top + height, left : left + width]
-    return part if height == width == size else F.resize(part, [size, size], antialias=True)

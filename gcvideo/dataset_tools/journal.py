@@ -1,126 +1,110 @@
-"""What has been done, so that a run killed at any point goes on without doing or losing anything twice.
+"""The journal of `gcvideo prepare`: after a kill at any point, a run resumes and loses or repeats nothing.
 
-A journal is a file of JSON lines that is only ever appended to; a last line cut short by a kill does not count. Each
-shard of a run writes its own (`.prepare/3-of-64.jsonl`), and all read all.
+A journal is a file of JSON lines that is only appended to; a last line that a kill cut short does not count. Each part
+of a run writes its own (`.prepare/3-of-64.jsonl`), and every part reads all of them.
 """
 
-import csv
-import fcntl
-import io
 import json
 import os
-import socket
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
+
+from gcvideo.dataset_tools.plan import Part
+from gcvideo.dataset_tools.records import Failed, Outcome, from_json, to_json
+from gcvideo.errors import GcvideoError, UsageError
+from gcvideo.files import write_text
 
 FOLDER = ".prepare"
 
 
-class PrepareError(RuntimeError):
-    """Preparing can't go on; nothing that is done is lost."""
+class PrepareError(GcvideoError):
+    """The run had to stop; what is prepared is kept, and the same command resumes."""
+
+    exit_status = 2  # 1 says that it went through and some videos failed
 
 
 class Journal:
-    """The journals of an output folder.
+    """The journals of an output folder, open for one part.
 
     Args:
-        out: the output folder; made if it is not there.
-        settings: what makes files equal; another run into the same folder must have the same.
-        shard: number and count of shards, (3, 64).
+        out: the output folder; created if missing.
+        settings: all that decides the bytes of the output; every run into this folder must have the same.
+        part: whose journal is written.
 
     Raises:
-        PrepareError: prepared with other settings, or another process works on this shard.
+        PrepareError: another process works on this part.
+        UsageError: the folder was prepared with other settings.
     """
 
-    def __init__(self, out: Path, settings: dict[str, Any], shard: tuple[int, int]):
+    def __init__(self, out: Path, settings: dict[str, Any], part: Part):
         self.folder = out / FOLDER
         self.folder.mkdir(parents=True, exist_ok=True)
-        name = f"{shard[0]}-of-{shard[1]}"
+        name = f"{part.number}-of-{part.count}"
         self.temporary = self.folder / f"making-{name}"
         self._path = self.folder / f"{name}.jsonl"
-        self._lock = (self.folder / f"{name}.lock").open("w")
+        self._lock = FileLock(self.folder / f"{name}.lock")  # the system releases it when the process dies
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PrepareError(f"another process prepares shard {shard[0]}/{shard[1]} into {out}") from None
-        self._check_settings(out, settings)
-        self.temporary.mkdir(exist_ok=True)
-        for left in self.temporary.iterdir():  # of a run that was killed
-            left.unlink(missing_ok=True)
-        self._end_last_line()
-        self._stream = self._path.open("a", encoding="utf-8")
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise PrepareError(f"another process prepares part {part} into {out}") from None
+        try:
+            self._check_settings(out, settings)
+            self._remove_leftovers()
+            self._end_last_line()
+            self._stream = self._path.open("a", encoding="utf-8")
+        except BaseException:
+            self._lock.release()
+            raise
 
     def _check_settings(self, out: Path, settings: dict[str, Any]) -> None:
         path = self.folder / "settings.json"
-        text = json.dumps(settings, indent=1, sort_keys=True)
-        if path.exists():
-            try:
-                before = dict(json.loads(path.read_text(encoding="utf-8")))
-            except (ValueError, TypeError) as error:
-                raise PrepareError(f"{path} can't be read ({error}); remove it if you know the settings") from None
-            changed = [key for key in settings if settings[key] != before.get(key)]
-            if changed:
-                told = ", ".join(f"{key} was {before.get(key)!r} and is now {settings[key]!r}" for key in changed)
-                raise PrepareError(f"{out} was begun with other settings ({told}); take them, or another folder")
-        else:
-            write_whole(path, text)
+        if not path.exists():
+            write_text(path, json.dumps(settings, indent=1, sort_keys=True))
+            return
+        try:
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{path} can't be read ({error}); remove it if you know the settings") from None
+        changed = [key for key in settings if settings[key] != before.get(key)]
+        if changed:
+            changes = ", ".join(f"{key} was {before.get(key)!r} and is now {settings[key]!r}" for key in changed)
+            raise UsageError(f"{out} was prepared with other settings ({changes}); use them, or another folder")
+
+    def _remove_leftovers(self) -> None:
+        """Unfinished files of a run that was killed."""
+        self.temporary.mkdir(exist_ok=True)
+        for leftover in self.temporary.iterdir():
+            leftover.unlink(missing_ok=True)
 
     def _end_last_line(self) -> None:
-        """Cut off a last line without an end."""
+        """Cut off a last line without an end; else the next record would be appended to it and be lost with it."""
         if self._path.exists():
             data = self._path.read_bytes()
-            whole = data.rfind(b"\n") + 1
-            if whole < len(data):
-                os.truncate(self._path, whole)
+            complete = data.rfind(b"\n") + 1
+            if complete < len(data):
+                os.truncate(self._path, complete)
 
-    def done(self) -> dict[str, dict[str, Any]]:
-        """Target -> its record, of all shards; a success counts before a failure."""
-        records: dict[str, dict[str, Any]] = {}
+    def outcomes(self) -> dict[str, Outcome]:
+        """Target -> outcome, over all parts; a success overrides failures."""
+        outcomes: dict[str, Outcome] = {}
         for path in sorted(self.folder.glob("*.jsonl")):
-            for line in path.read_bytes().split(b"\n")[:-1]:  # behind the last end of a line, a writer is not through
+            for line in path.read_bytes().split(b"\n")[:-1]:  # after the last line end, a writer may be at work
                 try:
-                    record = json.loads(line)
-                    target = record["target"]
-                except (ValueError, KeyError, TypeError):  # of a machine that went down; the video is looked at again
+                    outcome = from_json(line)
+                except ValueError:  # a machine crashed; the video is verified again
                     continue
-                if "failed" not in record or target not in records:
-                    records[target] = record
-        return records
+                if not isinstance(outcome, Failed) or outcome.target not in outcomes:
+                    outcomes[outcome.target] = outcome
+        return outcomes
 
-    def add(self, record: dict[str, Any]) -> None:
-        """Note what has come of a target."""
-        self._stream.write(json.dumps(record) + "\n")  # in ASCII: nothing in it can end a line
+    def add(self, outcome: Outcome) -> None:
+        """Append a record."""
+        self._stream.write(to_json(outcome) + "\n")
         self._stream.flush()
 
     def close(self) -> None:
-        """Let another process go on."""
+        """Let another process work on this part."""
         self._stream.close()
-        self._lock.close()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file that is there whole or as it was."""
-    partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A CSV file as text."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(list(header))
-    writer.writerows(rows)
-    return stream.getvalue()
-
-
-def json_text(value: dict[str, Any]) -> str:
-    """A JSON file as text."""
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+        self._lock.release()

@@ -1,31 +1,26 @@
-"""Kinetics from its public mirror (CVDF's): annotations, and archives named by lists.
+"""Kinetics from its public mirror (CVDF): annotations, and archives named by lists.
 
-Which addresses there are is data: mirrors.csv (dataset, split, kind, url), as they stand in the scripts of
-cvdfoundation/kinetics-dataset; kinds are 'annotations', 'archive', and 'list': a text file with the address of an
-archive in each line. K600's complete annotations are the .txt files there.
+The addresses are data: mirrors.csv (dataset, split, kind, url), from the scripts of cvdfoundation/kinetics-dataset.
+Kinds are 'annotations', 'archive', and 'list': a text file with the address of an archive in each line. The complete
+annotations of K600 are the .txt files there.
 """
 
 import csv
-import gzip
-import lzma
-import os
-import shutil
-import tarfile
 import urllib.parse
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from gcvideo.dataset_tools.archives import SUFFIXES, ArchiveError, DamagedError, unpack
 from gcvideo.dataset_tools.pool import progress_bar
 from gcvideo.download import DownloadError, download
+from gcvideo.errors import UsageError
 
 MIRRORS = Path(__file__).with_name("mirrors.csv")
-ARCHIVES = (".tar", ".tar.gz", ".tgz")
-MAX_MEMBERS = 1_000_000
-MAX_RATIO, ALLOWANCE = 100, 2**30
-"""Of what an archive unpacks to and its size, one GiB aside: videos do not shrink."""
+KINETICS = "https://s3.amazonaws.com/kinetics"
+"""The part of an address that another mirror replaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +32,44 @@ class Address:
     kind: str
     url: str
 
+    def __post_init__(self) -> None:
+        if self.kind not in ("annotations", "archive", "list"):
+            raise ValueError(f"expected kind annotations, archive or list, got {self.kind!r}")
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """How a data set is downloaded.
+
+    Args:
+        mirror: URL of another mirror of the same layout, in place of `KINETICS`.
+        extract: unpack the archives.
+        keep: keep the archives after they are unpacked.
+        jobs: number of concurrent downloads.
+        progress: show a bar.
+    """
+
+    mirror: str | None = None
+    extract: bool = True
+    keep: bool = True
+    jobs: int = 2
+    progress: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file to download.
+
+    Attributes:
+        url: its address.
+        path: where it is stored.
+        unpacked: folder of its contents; None if it is not an archive of videos.
+    """
+
+    url: str
+    path: Path
+    unpacked: Path | None
+
 
 def read_addresses(path: Path = MIRRORS) -> list[Address]:
     """All rows."""
@@ -45,149 +78,109 @@ def read_addresses(path: Path = MIRRORS) -> list[Address]:
 
 
 def fetch(
-    dataset: str,
-    out: str | Path,
-    splits: Sequence[str] | None = None,
-    mirror: str | None = None,
-    extract: bool = True,
-    keep: bool = True,
-    jobs: int = 2,
-    progress: bool = True,
+    dataset: str, out: str | Path, splits: Sequence[str] | None = None, options: FetchOptions | None = None
 ) -> list[str]:
-    """Download a data set; what is there already is left alone, so the same call goes on after any stop.
+    """Download a data set; files that exist are kept, so the same call resumes after any interruption.
 
     Args:
         dataset: of mirrors.csv, such as "k400".
-        out: folder: annotations/, archives/SPLIT/, and SPLIT/ARCHIVE/ with the videos.
-        splits: which; all if None.
-        mirror: address to take in place of https://s3.amazonaws.com/kinetics, for a mirror of one's own with the same
-            layout.
-        extract: unpack the archives.
-        keep: keep the archives when they are unpacked.
-        jobs: downloads at a time.
-        progress: show a bar.
+        out: folder to write into: annotations/, archives/SPLIT/, and SPLIT/ARCHIVE/ with the videos.
+        splits: which splits; None for all.
+        options: how.
 
     Returns:
-        What failed, one text each; nothing if all is there.
+        What failed, one message each; empty if everything is complete.
 
     Raises:
-        ValueError: no such data set or split; the message has those there are.
+        UsageError: no such data set or split.
     """
-    rows = [row for row in read_addresses() if row.dataset == dataset]
-    if not rows:
-        raise ValueError(f"no data set {dataset!r}; wanted one of {sorted({row.dataset for row in read_addresses()})}")
-    known = {row.split for row in rows}
-    if splits is not None and not set(splits) <= known:
-        raise ValueError(f"no split {sorted(set(splits) - known)} of {dataset}; there are {sorted(known)}")
-    rows = [row for row in rows if splits is None or row.split in splits]
-    out = Path(out)
-    tasks: list[tuple[str, Path]] = []  # (address, file)
-    failed = []
-    for row in rows:
-        folder = out / "annotations" if row.kind == "annotations" else out / "archives" / row.split
-        url = _at(row.url, mirror)
-        if row.kind != "list":
-            tasks.append((url, folder / _name(url)))
-            continue
+    options = options or FetchOptions()
+    failures: list[str] = []
+    files: list[_File] = []
+    for address in _select(dataset, splits):
         try:
-            listed = download(url, out / "lists" / _name(url)).read_text(encoding="utf-8").split("\n")
+            files += _files_of(address, Path(out), options.mirror)
         except DownloadError as error:
-            failed.append(str(error))
-        else:
-            tasks += [(_at(line.strip(), mirror), folder / _name(line.strip())) for line in listed if line.strip()]
-
-    def work(task: tuple[str, Path]) -> str:
-        url, file = task
-        is_archive = file.name.endswith(ARCHIVES) and "annotations" not in file.parts
-        place = out / file.parent.name / file.name.split(".")[0]
-        try:
-            if not (extract and is_archive and place.is_dir()):
-                download(url, file)
-                if extract and is_archive:
-                    unpack(file, place)
-            if not keep and place.is_dir():
-                file.unlink(missing_ok=True)
-        except DamagedError as error:
-            file.unlink()
-            return f"{url}: {error}; it has been removed, the next try downloads it again"
-        except (DownloadError, ArchiveError, OSError) as error:
-            return f"{url}: {error}" if url not in str(error) else str(error)
-        return ""
-
-    with ThreadPoolExecutor(jobs) as pool, progress_bar("download", len(tasks), progress, unit="file") as bar:
-        for failure in pool.map(work, tasks):
-            if failure:
-                failed.append(failure)
-            bar.set_postfix(failures=len(failed), refresh=False)
+            failures.append(str(error))
+    work = partial(_fetch_file, options=options)
+    with (
+        ThreadPoolExecutor(options.jobs) as pool,
+        progress_bar("download", len(files), options.progress, unit="file") as bar,
+    ):
+        for failure in pool.map(work, files):
+            if failure is not None:
+                failures.append(failure)
+            bar.set_postfix(failures=len(failures), refresh=False)
             bar.update()
-    return failed
+    return failures
 
 
-class ArchiveError(ValueError):
-    """An archive that can't be unpacked, or would write outside of its folder."""
+def _select(dataset: str, splits: Sequence[str] | None) -> list[Address]:
+    addresses = read_addresses()
+    datasets = sorted({address.dataset for address in addresses})
+    if dataset not in datasets:
+        raise UsageError(f"no data set {dataset!r}; expected one of {datasets}")
+    addresses = [address for address in addresses if address.dataset == dataset]
+    known = {address.split for address in addresses}
+    unknown = sorted(set(splits or ()) - known)
+    if unknown:
+        raise UsageError(f"no split {unknown} of {dataset}; expected some of {sorted(known)}")
+    return [address for address in addresses if splits is None or address.split in splits]
 
 
-class DamagedError(ArchiveError):
-    """An archive that is cut short or damaged."""
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a tar file into a new folder, which appears when it is complete.
-
-    Plain files and folders only: links, devices, absolute paths and '..' are refused before anything is in place
-    (PEP 706's "data" filter and more). gzip's checksum and the end of the archive are checked.
+def _files_of(address: Address, out: Path, mirror: str | None) -> Iterator[_File]:
+    """The files of one row: itself, or all that its list names.
 
     Raises:
-        ArchiveError: damaged, or with a member of that sort.
+        DownloadError: the list can't be downloaded.
     """
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    url = _resolve(address.url, mirror)
+    if address.kind == "annotations":
+        yield _File(url, out / "annotations" / _file_name(url), None)
+    elif address.kind == "archive":
+        yield _archive(url, out, address.split)
+    else:
+        text = download(url, out / "lists" / _file_name(url)).read_text(encoding="utf-8")
+        for line in text.split("\n"):
+            if line.strip():
+                yield _archive(_resolve(line.strip(), mirror), out, address.split)
+
+
+def _archive(url: str, out: Path, split: str) -> _File:
+    name = _file_name(url)
+    is_archive = name.endswith(SUFFIXES)
+    return _File(url, out / "archives" / split / name, out / split / name.split(".")[0] if is_archive else None)
+
+
+def _fetch_file(file: _File, options: FetchOptions) -> str | None:
+    """Download one file, and unpack it if it is an archive; returns why it failed, or None."""
+    unpacked = file.unpacked if options.extract else None
     try:
-        with tarfile.open(archive, "r:*") as tar:
-            room = MAX_RATIO * archive.stat().st_size + ALLOWANCE
-            for number, member in enumerate(tar):
-                room -= member.size
-                if room < 0:
-                    raise ArchiveError(f"{archive.name}: unpacks to more than {MAX_RATIO} times its size")
-                if not (member.isreg() or member.isdir()) or number >= MAX_MEMBERS:
-                    raise ArchiveError(f"{archive.name}: member {member.name!r} is no plain file; nothing was unpacked")
-                if not Path(member.name).name.startswith("._"):  # what macOS leaves in archives
-                    tar.extract(member, partial, filter="data")
-            _check_end(tar)
-        os.replace(partial, folder)
-    except (tarfile.ReadError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
-        raise DamagedError(f"{archive.name}: can't be unpacked: {error}") from None
-    except ArchiveError:
-        raise
-    except Exception as error:  # whatever a stranger's headers can cause must not stop the other archives
-        raise ArchiveError(f"{archive.name}: can't be unpacked: {error}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if unpacked is None:
+            download(file.url, file.path)
+        elif not unpacked.is_dir():  # the folder exists only if it is complete
+            download(file.url, file.path)
+            unpack(file.path, unpacked)
+        if not options.keep and file.unpacked is not None and file.unpacked.is_dir():
+            file.path.unlink(missing_ok=True)
+    except DamagedError as error:
+        file.path.unlink()
+        return f"{file.url}: {error}; it has been removed, the next try downloads it again"
+    except (DownloadError, ArchiveError, OSError) as error:
+        return str(error) if file.url in str(error) else f"{file.url}: {error}"
+    return None
 
 
-def _check_end(tar: tarfile.TarFile) -> None:
-    """tarfile takes a cut or a bad header for the end: behind the last member there must be zeros, and all of gzip."""
-    stream = tar.fileobj
-    assert stream is not None
-    ended = stream.tell() > tar.offset  # a block was read, and it was no header
-    while rest := stream.read(1 << 20):
-        ended = ended and not rest.strip(b"\0")
-    if not ended:
-        raise EOFError("cut short, or damaged")
-
-
-def _at(url: str, mirror: str | None) -> str:
-    """The address with blanks coded, at another mirror if one is given."""
-    base = "https://s3.amazonaws.com/kinetics"
-    if mirror is not None and url.startswith(base):
-        url = mirror.rstrip("/") + url[len(base) :]
+def _resolve(url: str, mirror: str | None) -> str:
+    """The address at `mirror`, with special characters quoted (an archive is named "part 1.tar.gz")."""
+    if mirror is not None and url.startswith(KINETICS):
+        url = mirror.rstrip("/") + url.removeprefix(KINETICS)
     return urllib.parse.quote(url, safe="/:%()?=&")
 
 
-def _name(url: str) -> str:
-    """File name of an address; it can't lead anywhere."""
+def _file_name(url: str) -> str:
+    """The last part of an address, as a file name that can't lead to another folder."""
     name = urllib.parse.unquote(urllib.parse.urlsplit(url).path.rpartition("/")[2]).replace("/", "_")
     if name in ("", ".", "..") or "\0" in name:
-        raise ValueError(f"the address {url!r} names no file")
+        raise DownloadError(f"the address {url!r} names no file")
     return name

@@ -1,4 +1,4 @@
-"""Work on many files in processes that a bad file can't hang or take down."""
+"""Work on many files in processes, such that a bad file can neither hang nor end the run."""
 
 import multiprocessing
 import os
@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import connection
 from typing import TypeVar
@@ -16,53 +17,68 @@ from tqdm import tqdm
 J = TypeVar("J")
 R = TypeVar("R")
 
+_TRIES = 2
+"""Times that a job is started whose process dies: the system may have killed the first for lack of memory."""
 
-def run_all(work: Callable[[J], R], jobs: Iterable[J], workers: int, timeout_s: float) -> Iterator[tuple[J, R | str]]:
-    """(job, result) in order of completion; a text in place of a result says why there is none.
 
-    A job whose process is killed is tried once more.
+@dataclass(frozen=True, slots=True)
+class NoResult:
+    """A job that returned nothing, and why."""
+
+    reason: str
+
+
+def run_all(
+    work: Callable[[J], R], jobs: Iterable[J], workers: int, timeout_s: float
+) -> Iterator[tuple[J, R | NoResult]]:
+    """(job, result) in order of completion.
+
+    A job that takes too long is given up. A job whose process dies is tried once more.
 
     Args:
-        work: function of a module; it returns and does not raise.
-        jobs: what to work on; read as it is needed.
-        workers: processes, at least 1. They end with the parent, however that ends.
-        timeout_s: seconds for each job, after which its process is killed and replaced.
+        work: function of a module; it must not raise.
+        jobs: read as they are needed.
+        workers: number of processes, at least 1. They end with the parent, however that ends.
+        timeout_s: time limit for each job, after which its process is killed and replaced.
     """
     jobs = iter(jobs)
-    context = multiprocessing.get_context("spawn")  # forking a process that runs threads can dead-lock the child
-    with ProcessPool(workers, initializer=_end_with_parent, context=context) as pool:
-        running: dict[Future[R], J] = {}
-        repeated: set[int] = set()
+    context = multiprocessing.get_context("spawn")  # a forked child of a process with threads can dead-lock
+    with ProcessPool(workers, initializer=_initialize_worker, context=context) as pool:
+        running: dict[Future[R], tuple[J, int]] = {}  # -> job, number of this try
+
+        def start(job: J, number: int) -> None:
+            running[pool.schedule(work, args=[job], timeout=timeout_s)] = job, number
+
         try:
             while True:
+                # Two jobs per worker: one is running, one is waiting, so that no worker idles.
                 for job in islice(jobs, 2 * workers - len(running)):
-                    running[pool.schedule(work, args=[job], timeout=timeout_s)] = job
+                    start(job, 1)
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    job = running.pop(future)
+                    job, number = running.pop(future)
                     try:
                         yield job, future.result()
                     except TimeoutError:
-                        yield job, f"took longer than {timeout_s:g} s"
+                        yield job, NoResult(f"took longer than {timeout_s:g} s")
                     except ProcessExpired as error:
-                        if id(job) not in repeated:  # the system may have killed it for want of memory
-                            repeated.add(id(job))
-                            running[pool.schedule(work, args=[job], timeout=timeout_s)] = job
+                        if number < _TRIES:
+                            start(job, number + 1)
                         else:
-                            yield job, f"ended its process (exit code {error.exitcode})"
+                            yield job, NoResult(f"ended its process (exit code {error.exitcode})")
         finally:
             pool.stop()
 
 
 def progress_bar(title: str, total: int, shown: bool = True, unit: str = "video") -> tqdm:
-    """Videos a second, time left and failures; a line now and then where the output is no terminal."""
+    """Videos per second, time left and failures; one line every 30 s if the output is not a terminal."""
     seconds = 0.2 if sys.stderr.isatty() else 30
     return tqdm(total=total, unit=unit, desc=title, disable=not shown, mininterval=seconds, miniters=1)
 
 
-def _end_with_parent() -> None:
-    """Else a busy worker goes on when the parent is killed; and give each worker one thread."""
+def _initialize_worker() -> None:
+    """Use one thread, and end with the parent: a busy worker would survive if the parent is killed."""
     os.environ["OMP_NUM_THREADS"] = "1"
     parent = multiprocessing.parent_process()
     assert parent is not None

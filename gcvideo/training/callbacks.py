@@ -19,7 +19,7 @@ def _data(trainer: pl.Trainer) -> VideoDataModule:
 class Throughput(Callback):
     """Logs `clips/s` (all devices) and `data_wait`, the fraction of the time spent waiting for the loader.
 
-    Both are exponential averages over about 20 batches; the first batch, which starts the workers, is left out.
+    Both are exponential averages over about 20 batches. The first batch, which starts the workers, does not count.
     """
 
     def __init__(self) -> None:
@@ -39,30 +39,31 @@ class Throughput(Callback):
     ) -> None:
         now = time.perf_counter()
         if self._end is not None:
-            whole, waited = now - self._end, self._start - self._end
-            rate = len(batch[1]) * trainer.world_size / whole
+            _, labels, _ = batch
+            step_s, wait_s = now - self._end, self._start - self._end
+            rate = len(labels) * trainer.world_size / step_s
             weight = 0.05 if self.rate else 1.0
             self.rate += weight * (rate - self.rate)
-            self.wait += weight * (waited / whole - self.wait)
+            self.wait += weight * (wait_s / step_s - self.wait)
             pl_module.log("clips/s", self.rate, prog_bar=True)
             pl_module.log("data_wait", self.wait, prog_bar=True)
         self._end = now
 
 
 class BrokenVideos(Callback):
-    """Counts and names the videos that could not be decoded, at the end of each pass."""
+    """Warns of videos that could not be decoded, at the end of each epoch."""
 
-    def _tell(self, trainer: pl.Trainer, stage: str) -> None:
+    def _warn(self, trainer: pl.Trainer, stage: str) -> None:
         dataset = _data(trainer).datasets.get(stage)
         files = dataset.broken_files() if dataset is not None else []
         if dataset is not None and files:
             rank_zero_warn(f"{len(files)} of {len(dataset)} videos ({stage}) can't be decoded: {', '.join(files[:5])}")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._tell(trainer, "fit")
+        self._warn(trainer, "fit")
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._tell(trainer, "validate")
+        self._warn(trainer, "validate")
 
 
 class TestReport(Callback):
@@ -74,18 +75,18 @@ class TestReport(Callback):
         self.run_dir, self.config, self.checkpoint = run_dir, config, checkpoint
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        from gcvideo.report.report import write_report
+        from gcvideo.report import write_report
 
         task = cast(VideoTask, pl_module)
-        scores = task.scores.compute()  # on every rank: it gathers
+        results = task.scores.compute()  # on every rank: it gathers
         task.scores.reset()
         if trainer.is_global_zero:
-            report = write_report(self.run_dir, task, _data(trainer), scores, self.config, self.checkpoint)
+            report = write_report(self.run_dir, task, _data(trainer), results, self.config, self.checkpoint)
             rank_zero_info(f"report: {report}")
 
 
 class PrintPredictions(Callback):
-    """Prints the best labels of each video as the prediction goes on."""
+    """Prints the best labels of each video as soon as they are known."""
 
     def __init__(self, top: int = 5):
         self.top = top
@@ -103,9 +104,9 @@ class PrintPredictions(Callback):
             return
         names = cast(VideoTask, pl_module).class_names
         videos = _data(trainer).datasets["predict"].videos
-        for index, scores in zip(outputs[0].tolist(), outputs[1], strict=True):
-            best = scores.topk(min(self.top, len(names)))
-            labels = ", ".join(
-                f"{names[i]} {p:.3f}" for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-            )
+        indices, scores = outputs  # [B], [B, K]
+        for index, video_scores in zip(indices.tolist(), scores, strict=True):
+            best = video_scores.topk(min(self.top, len(names)))
+            pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            labels = ", ".join(f"{names[label]} {score:.3f}" for score, label in pairs)
             print(f"{videos[index].name}: {labels}", flush=True)

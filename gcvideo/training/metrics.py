@@ -1,7 +1,9 @@
 """From logits of views to accuracies of clips and of videos.
 
-Letters: B videos, V views, K classes.
+Letters: B videos of a batch, N videos of the whole evaluation, V views of a video, K classes.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +14,24 @@ from torchmetrics.classification import MulticlassAccuracy
 def average_views(logits: Tensor) -> Tensor:
     """Scores of a video: the mean of its views' softmax, as papers average 10 x 3 views. [B, V, K] -> [B, K]."""
     return logits.float().softmax(dim=-1).mean(dim=1)
+
+
+def num_better(logits: Tensor, labels: Tensor) -> Tensor:
+    """Number of classes that score higher than the true one, in each view.
+
+    0 is a correct view, below 5 is correct in top-5. A class that ties with the true one does not count.
+
+    Args:
+        logits: [B, V, K].
+        labels: true classes [B].
+
+    Returns:
+        int64 [B, V].
+    """
+    num_views = logits.shape[1]
+    true_class = labels[:, None, None].expand(-1, num_views, 1)
+    true_logit = logits.gather(2, true_class)  # [B, V, 1]
+    return (logits > true_logit).sum(dim=-1)
 
 
 def accuracies(num_classes: int, prefix: str) -> MetricCollection:
@@ -25,46 +45,97 @@ def accuracies(num_classes: int, prefix: str) -> MetricCollection:
     return MetricCollection(metrics, prefix=prefix)
 
 
-class VideoScores(Metric):
-    """Keeps the scores of every video, over all ranks, and notices one that is counted twice.
+class _VideoResults(NamedTuple):
+    indices: Tensor
+    labels: Tensor
+    better: Tensor
+    scores: Tensor
 
-    The rank of a view is the number of classes that score higher than the true one: 0 is right, below 5 is top-5.
 
-    `compute` gives (indices [N], labels [N], view ranks [N, V], scores [N, K]), sorted by index.
+class VideoResults(_VideoResults):
+    """What an evaluation found out about each of its N videos; a named tuple whose rows are videos.
+
+    Args:
+        indices: rows of the dataset [N].
+        labels: true classes [N].
+        better: number of classes that score higher than the true one in each view [N, V]; see `num_better`.
+        scores: mean probabilities over the views [N, K]; each row sums to 1.
+
+    Raises:
+        ValueError: the shapes do not match.
     """
 
-    indices: list[Tensor]
-    labels: list[Tensor]
-    view_ranks: list[Tensor]
-    scores: list[Tensor]
+    __slots__ = ()
+
+    def __new__(cls, indices: Tensor, labels: Tensor, better: Tensor, scores: Tensor) -> "VideoResults":
+        # torchmetrics rebuilds what `Metric.compute` returns and squeezes every tensor of one element to a scalar. An
+        # evaluation of one video would lose its dimensions here.
+        indices, labels = torch.atleast_1d(indices, labels)
+        better, scores = torch.atleast_2d(better, scores)
+        same_length = len(indices) == len(labels) == len(better) == len(scores)
+        if not same_length or (indices.ndim, labels.ndim, better.ndim, scores.ndim) != (1, 1, 2, 2):
+            shapes = ", ".join(str(list(tensor.shape)) for tensor in (indices, labels, better, scores))
+            raise ValueError(f"expected indices [N], labels [N], better [N, V] and scores [N, K], got {shapes}")
+        return super().__new__(cls, indices, labels, better, scores)
+
+    def cpu(self) -> "VideoResults":
+        """The same results in main memory."""
+        return VideoResults(self.indices.cpu(), self.labels.cpu(), self.better.cpu(), self.scores.cpu())
+
+
+class VideoScores(Metric):
+    """Collects `VideoResults` over all ranks; a video that was counted twice is an error.
+
+    The states are flat lists of tensors. A rank that evaluated no video (there are fewer videos than ranks, or all of
+    its videos are broken) knows neither V nor K, and `torch.cat` joins only one-dimensional tensors with empty ones.
+    """
+
+    indices: list[Tensor]  # [B] each
+    labels: list[Tensor]  # [B] each
+    better: list[Tensor]  # [B * V] each
+    scores: list[Tensor]  # [B * K] each
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("indices", "labels", "view_ranks", "scores"):
+        for name in VideoResults._fields:
             self.add_state(name, [], dist_reduce_fx="cat")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all videos."""
+        super().reset()
+        # Without these a rank without videos would gather torchmetrics' placeholder, which is float32 for every state:
+        # gloo aborts the process where another rank sends int64.
+        for state in (self.indices, self.labels, self.better):
+            state.append(torch.empty(0, dtype=torch.int64, device=self.device))
+        self.scores.append(torch.empty(0, dtype=torch.float32, device=self.device))
 
     def update(self, indices: Tensor, labels: Tensor, logits: Tensor) -> None:
-        """indices [B], labels [B], logits [B, V, K]."""
+        """Add the videos of a batch: indices [B], labels [B], logits [B, V, K]."""
         self.indices.append(indices)
         self.labels.append(labels)
-        true = logits.gather(2, labels[:, None, None].expand(-1, logits.shape[1], 1))  # [B, V, 1]
-        self.view_ranks.append((logits > true).sum(dim=-1))
-        self.scores.append(average_views(logits))
+        self.better.append(num_better(logits, labels).flatten())
+        self.scores.append(average_views(logits).flatten())
 
-    def compute(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """All videos.
+    def compute(self) -> VideoResults:
+        """All videos of all ranks, sorted by index.
 
         Raises:
             RuntimeError: a video was counted more than once, or none was counted.
         """
-        if isinstance(self.indices, list) and not self.indices:
+        indices = _joined(self.indices)
+        num_videos = len(indices)
+        if num_videos == 0:
             raise RuntimeError("no video was evaluated")
-        indices, labels, ranks, scores = (
-            torch.cat(state) if isinstance(state, list) else state
-            for state in (self.indices, self.labels, self.view_ranks, self.scores)
-        )
         unique, counts = indices.unique(return_counts=True)
-        if len(unique) != len(indices):
+        if len(unique) != num_videos:
             raise RuntimeError(f"videos counted more than once: {unique[counts > 1].tolist()}")
+        better = _joined(self.better).view(num_videos, -1)  # [N, V]
+        scores = _joined(self.scores).view(num_videos, -1)  # [N, K]
         order = indices.argsort()
-        return indices[order], labels[order], ranks[order], scores[order]
+        return VideoResults(indices[order], _joined(self.labels)[order], better[order], scores[order])
+
+
+def _joined(state: list[Tensor] | Tensor) -> Tensor:
+    """A list state as one tensor; torchmetrics has joined it already where it synchronised ranks."""
+    return torch.cat(state) if isinstance(state, list) else state

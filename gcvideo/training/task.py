@@ -1,53 +1,100 @@
-"""The training task: steps and optimiser wiring.
+"""The training task: what is computed for a batch, in training and in evaluation.
 
 Letters: B videos, V views, T frames, S side, K classes.
 """
 
-import logging
-import math
-from typing import Any
+import inspect
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.callbacks import BatchSizeFinder, Callback, LearningRateFinder
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 
-from gcvideo.models import BlocksName, Inflation, NetworkName, create_model, find_weights, load_weights, other_function
-from gcvideo.training import optim
+from gcvideo.data.batch import Batch
+from gcvideo.errors import GcvideoError, UsageError
+from gcvideo.models import (
+    BlocksName,
+    Inflation,
+    NetworkName,
+    create_model,
+    find_weights,
+    insert_blocks,
+    load_weights,
+    other_function,
+)
+from gcvideo.settings import as_plain, as_settings
 from gcvideo.training.metrics import VideoScores, accuracies, average_views
+from gcvideo.training.optim import Optimization
+from gcvideo.training.schedule import LearningRate, Schedule
 
-log = logging.getLogger(__name__)
 
-Batch = tuple[Tensor, Tensor, Tensor]
+@dataclass(frozen=True)
+class Pixels:
+    """How pixels in [0, 1] are normalized.
+
+    Args:
+        mean: one value for all channels (PySlowFast's 0.45), or one for each of R, G, B.
+        std: likewise (PySlowFast's 0.225).
+    """
+
+    mean: float | tuple[float, float, float] = 0.45
+    std: float | tuple[float, float, float] = 0.225
+
+    def __post_init__(self) -> None:
+        for name, value in (("mean", self.mean), ("std", self.std)):
+            if torch.tensor(value).numel() not in (1, 3):
+                raise ValueError(f"pixels.{name} must be one number or three, got {value}")
+        if torch.tensor(self.std).min() <= 0:
+            raise ValueError(f"pixels.std must be positive, got {self.std}")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the network is run; neither setting changes what it computes.
+
+    Args:
+        channels_last: use channels-last memory, faster on CPUs and with mixed precision on GPUs.
+        compile: run the network through `torch.compile`.
+    """
+
+    channels_last: bool = True
+    compile: bool = False
 
 
 class VideoTask(pl.LightningModule):
-    """Classification of videos.
+    """Classification of videos with a network of gcvideo or one of your own.
+
+    Works with any Trainer and any loader of `Batch`es (tuples of frames, labels and indices).
 
     Args:
-        class_names: index -> name; they travel in the checkpoint. On the command line they come from the manifest.
-        network: its name.
+        class_names: index -> name; they travel in the checkpoint. The command line takes them from the manifest.
+        network: its name; see `list_models`.
         blocks: which blocks it has; see `create_model`.
-        block: how the blocks are placed and made: `at`, `site` and the options of the block, see `create_model`.
-        weights: published or own checkpoint to start from: a file, or a name of gcvideo/models/published.csv.
+        block: where the blocks are and how they are made: `at`, `site` and the options of the block, such as
+            {"ratio": 0.0625}; see `create_model`. On the command line: --model.block.ratio 0.0625.
+        net: a network of your own instead of `network`: [B, 3, T, S, S] -> [B, K]. `blocks` and `block` insert into it
+            if `block["at"]` lists module names or globs. Checkpoints hold its weights and the name of its class.
+        dropout: probability before the classifier of `network`.
+        weights: checkpoint to start from: a file, or a name of `list_weights`.
         inflation: how 2D weights fill 3D kernels: "mean" or "center".
-        dropout: before the classifier.
-        optimizer: "sgd" (Nesterov momentum) or "adamw".
-        lr: peak learning rate at a batch of `lr_batch` clips.
-        lr_batch: batch that `lr` is meant for: the rate is scaled linearly to the effective batch (clips for each
-            device x devices x accumulated batches). null: `lr` is taken as it is.
-        momentum: of SGD; beta_1 of AdamW.
-        weight_decay: not applied to biases and normalisation layers.
-        schedule: "cosine" or "multistep".
-        warmup_epochs: linear warm-up, may be a fraction.
-        warmup_start: first learning rate, as a multiple of the peak.
-        milestones: epochs at which "multistep" multiplies the rate by `gamma`.
-        gamma: see `milestones`.
-        label_smoothing: of the training loss; papers use 0.
-        mean, std: of the pixels in [0, 1], for all channels (PySlowFast's 0.45 and 0.225) or each of R, G, B.
-        channels_last: run in channels-last memory, faster on CPUs and with mixed precision on GPUs.
-        compile: run the network through `torch.compile`.
+        lr: peak learning rate, for a batch of `optim.lr_batch` clips.
+        optim: optimizer and loss; see `Optimization`.
+        schedule: of the learning rate; see `Schedule`.
+        pixels: normalization; see `Pixels`.
+        execution: memory format and compilation; see `Execution`.
+
+    Raises:
+        UsageError: no class names, or settings that do not fit together.
+        ValueError: a bad value; see `create_model` and the settings.
+
+    Example:
+        >>> task = VideoTask(["no", "yes"], "slowonly_tiny", "gc_all", block={"ratio": 1 / 8}, lr=0.01)
+        >>> task(torch.zeros(4, 1, 3, 8, 32, 32, dtype=torch.uint8)).shape
+        torch.Size([4, 1, 2])
     """
 
     mean: Tensor
@@ -59,44 +106,65 @@ class VideoTask(pl.LightningModule):
         network: NetworkName = "slowonly_r50",
         blocks: BlocksName = "none",
         block: dict[str, Any] | None = None,
+        net: nn.Module | None = None,
+        dropout: float = 0.5,
         weights: str | None = None,
         inflation: Inflation = "mean",
-        dropout: float = 0.5,
-        optimizer: optim.OptimizerName = "sgd",
         lr: float = 0.1,
-        lr_batch: int | None = 64,
-        momentum: float = 0.9,
-        weight_decay: float = 1e-4,
-        schedule: optim.ScheduleName = "cosine",
-        warmup_epochs: float = 0.0,
-        warmup_start: float = 0.1,
-        milestones: tuple[float, ...] = (),
-        gamma: float = 0.1,
-        label_smoothing: float = 0.0,
-        mean: float | tuple[float, float, float] = 0.45,
-        std: float | tuple[float, float, float] = 0.225,
-        channels_last: bool = True,
-        compile: bool = False,
+        optim: Optimization = Optimization(),
+        schedule: Schedule = Schedule(),
+        pixels: Pixels = Pixels(),
+        execution: Execution = Execution(),
     ):
         super().__init__()
         if not class_names:
-            raise ValueError("class_names must name at least one class")
-        self.save_hyperparameters()
+            raise UsageError("class_names must name at least one class")
+        if isinstance(net, str):  # the name of its class, from a checkpoint: which code to import is not its choice
+            raise UsageError(f"the checkpoint holds a network of its own, {net}: pass net=<an instance of it>")
+        self.optim, self.schedule = as_settings(Optimization, optim), as_settings(Schedule, schedule)
+        self.pixels, self.execution = as_settings(Pixels, pixels), as_settings(Execution, execution)
+        self.save_hyperparameters(
+            {
+                "class_names": list(class_names),
+                "network": network,
+                "blocks": blocks,
+                "block": dict(block) if block else None,
+                "net": None if net is None else f"{type(net).__module__}.{type(net).__qualname__}",
+                "dropout": dropout,
+                "weights": weights,
+                "inflation": inflation,
+                "lr": lr,
+                "optim": as_plain(self.optim),
+                "schedule": as_plain(self.schedule),
+                "pixels": as_plain(self.pixels),
+                "execution": as_plain(self.execution),
+            }
+        )
         self.class_names = list(class_names)
-        self.starts_from_weights = True  # False spares reading them where a run is resumed
-        num_classes = len(class_names)
-        self.net = create_model(network, blocks, num_classes, dropout, **(block or {}))
-        if channels_last:
-            solid = any(parameter.ndim == 5 for parameter in self.net.parameters())
-            self.net = self.net.to(memory_format=torch.channels_last_3d if solid else torch.channels_last)
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1, 1), persistent=False)
-        if compile:
+        self.starts_from_weights = True  # False saves reading them where a run is resumed
+        if net is None:
+            self.net = create_model(network, blocks, len(class_names), dropout, **(block or {}))
+        else:
+            _refuse_unused(network=network, dropout=dropout)
+            self.net = _with_blocks(net, blocks, block)
+        if self.execution.channels_last:
+            is_3d = any(parameter.ndim == 5 for parameter in self.net.parameters())
+            self.net = self.net.to(memory_format=torch.channels_last_3d if is_3d else torch.channels_last)
+        self.register_buffer("mean", torch.tensor(self.pixels.mean).view(-1, 1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(self.pixels.std).view(-1, 1, 1, 1), persistent=False)
+        if self.execution.compile:
             self.net.compile()  # in place: state-dict keys stay as they are
-        self.train_top1 = accuracies(num_classes, "train/clip_")
-        self.clip_accuracy = accuracies(num_classes, "clip_")
-        self.video_accuracy = accuracies(num_classes, "video_")
+        self.learning_rate = LearningRate(self.schedule, self.optim)
+        self.train_top1 = accuracies(len(class_names), "train/clip_")
+        self.clip_accuracy = accuracies(len(class_names), "clip_")
+        self.video_accuracy = accuracies(len(class_names), "video_")
         self.scores = VideoScores()
+
+    @property
+    def backbone(self) -> nn.Module:
+        """All of the network but its last child, the classifier; what Lightning's `BackboneFinetuning` freezes."""
+        stages: Any = getattr(self.net, "blocks", self.net)  # pytorchvideo's Net holds its stages there
+        return nn.Sequential(*list(stages.children())[:-1])
 
     def prepare_data(self) -> None:
         """Download the weights that a training starts from, on one process of each machine."""
@@ -104,29 +172,50 @@ class VideoTask(pl.LightningModule):
             find_weights(self.hparams["weights"])
 
     def setup(self, stage: str) -> None:
-        """Load them."""
-        if stage == "fit" and self.hparams["weights"] and self.starts_from_weights:
-            h = self.hparams
-            rank_zero_info(f"weights: {load_weights(self.net, find_weights(h['weights']), h['inflation'])}")
-            if why := other_function(h["weights"], h["network"], h["blocks"], h["block"] or {}):
-                rank_zero_warn(f"the weights are read into another function: {why}")
+        """Refuse what cannot work with this task, and load the weights that a training starts from."""
+        refuse_tuners(self.trainer, self.optim)
+        h = self.hparams
+        if stage != "fit" or not h["weights"] or not self.starts_from_weights:
+            return
+        rank_zero_info(f"weights: {load_weights(self.net, find_weights(h['weights']), h['inflation'])}")
+        if reason := other_function(h["weights"], h["network"], h["blocks"], h["block"] or {}):
+            rank_zero_warn(f"the weights are read into another function: {reason}")
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [self.learning_rate]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        optimizer = self.optim.build(self.net, self.hparams["lr"])
+        self.learning_rate.remember(optimizer.param_groups)
+        return optimizer
 
     def forward(self, frames: Tensor) -> Tensor:
-        """uint8 frames [B, V, 3, T, S, S] -> logits [B, V, K]."""
-        return self.net(self.normalise(frames.flatten(0, 1))).unflatten(0, frames.shape[:2])
+        """uint8 frames [B, V, 3, T, S, S] -> logits [B, V, K].
+
+        Raises:
+            UsageError: the network does not return [B x V, K].
+        """
+        logits = self.net(self.normalise(frames.flatten(0, 1)))  # [B x V, K]
+        if logits.ndim != 2 or logits.shape[1] != len(self.class_names):
+            raise UsageError(
+                f"the network must return [B, {len(self.class_names)}], one logit for each class; "
+                f"got shape {tuple(logits.shape)} from {type(self.net).__name__}"
+            )
+        return logits.unflatten(0, frames.shape[:2])
 
     def normalise(self, clips: Tensor) -> Tensor:
-        """uint8 [B, 3, T, S, S] -> what the network takes, on its device."""
+        """uint8 [B, 3, T, S, S] -> the float input of the network, on its device."""
         clips = (clips.to(self.device) / 255 - self.mean) / self.std
-        last = self.hparams["channels_last"]
-        return clips.contiguous(memory_format=torch.channels_last_3d if last else torch.contiguous_format)
+        if self.execution.channels_last:
+            return clips.contiguous(memory_format=torch.channels_last_3d)
+        return clips.contiguous()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         frames, labels, _ = batch
-        logits = self(frames).flatten(0, 1)  # [B, K]: one view each
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.hparams["label_smoothing"])
+        logits = self(frames).flatten(0, 1)  # [B, K]: training has one view
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.optim.label_smoothing)
         if not torch.isfinite(loss):
-            raise RuntimeError(f"the training loss is {loss.item()} at step {self.global_step}; lower model.lr")
+            raise GcvideoError(f"the training loss is {loss.item()} at step {self.global_step}; lower model.lr")
         self.train_top1.update(logits, labels)
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(labels))
         self.log_dict(self.train_top1, prog_bar=False, on_step=False, on_epoch=True)
@@ -140,57 +229,65 @@ class VideoTask(pl.LightningModule):
     def test_step(self, batch: Batch | None, batch_idx: int) -> None:
         logits = self._evaluate(batch, "test")
         if batch is not None and logits is not None:
-            self.scores.update(batch[2], batch[1], logits)
+            _, labels, indices = batch
+            self.scores.update(indices, labels, logits)
 
     def predict_step(self, batch: Batch | None, batch_idx: int) -> tuple[Tensor, Tensor] | None:
-        """(indices [B], scores [B, K]), each row of scores sums to 1."""
-        return None if batch is None else (batch[2], average_views(self(batch[0])))
+        """(indices [B], scores [B, K]); each row of scores sums to 1."""
+        if batch is None:
+            return None
+        frames, _, indices = batch
+        return indices, average_views(self(frames))
 
-    def _evaluate(self, batch: Batch | None, stage: str) -> Tensor | None:
+    def _evaluate(self, batch: Batch | None, stage: Literal["val", "test"]) -> Tensor | None:
         """Count clips and videos; logits [B, V, K], or None if every video of the batch was skipped."""
         if batch is None:
             return None
         frames, labels, _ = batch
         logits = self(frames)
-        self.clip_accuracy.update(logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1]))
+        clip_logits = logits.flatten(0, 1)  # [B x V, K]
+        clip_labels = labels.repeat_interleave(logits.shape[1])  # [B x V]
+        self.clip_accuracy.update(clip_logits, clip_labels)
         self.video_accuracy.update(average_views(logits), labels)
         if stage == "val":
-            loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1]))
+            loss = F.cross_entropy(clip_logits, clip_labels)
             self.log("val/loss", loss, on_epoch=True, batch_size=len(labels), sync_dist=True)
         for metrics in (self.clip_accuracy, self.video_accuracy):
             self.log_dict({f"{stage}/{name}": metric for name, metric in metrics.items()}, prog_bar=stage == "val")
         return logits
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        h = self.hparams
-        return optim.build_optimizer(h["optimizer"], self.net, self._peak_lr(), h["weight_decay"], h["momentum"])
 
-    def _peak_lr(self) -> float:
-        """Learning rate for the effective batch."""
-        per_device = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
-        batch = per_device * self.trainer.world_size * self.trainer.accumulate_grad_batches
-        lr = optim.scaled_lr(self.hparams["lr"], batch, self.hparams["lr_batch"])
-        log.info("effective batch %d, peak learning rate %g", batch, lr)
-        return lr
+def _refuse_unused(**settings: Any) -> None:
+    """Refuse settings of `network` that a network of one's own does not use."""
+    parameters = inspect.signature(VideoTask).parameters
+    unused = [name for name, value in settings.items() if value != parameters[name].default]
+    if unused:
+        raise UsageError(f"with a network of your own (net), {', '.join(unused)} would have no effect: remove")
 
-    def on_train_start(self) -> None:
-        """Settings of this run win over those that a resumed optimiser state brought along."""
-        fresh = optim.parameter_groups(self.net, self.hparams["weight_decay"])
-        self._peak = self._peak_lr()
-        for group, settings in zip(self.trainer.optimizers[0].param_groups, fresh, strict=True):
-            group["weight_decay"] = settings["weight_decay"]
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Set the learning rate; a pure function of the step, so that a resumed run follows the present settings."""
-        h, trainer = self.hparams, self.trainer
-        per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-        epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
-        total = min(per_epoch * epochs, trainer.max_steps if trainer.max_steps > 0 else math.inf)
-        milestones = [round(epoch * per_epoch) for epoch in h["milestones"]]
-        warmup = round(h["warmup_epochs"] * per_epoch)
-        factor = optim.lr_factor(
-            self.global_step, int(total), h["schedule"], warmup, h["warmup_start"], milestones, h["gamma"]
+def _with_blocks(net: nn.Module, blocks: BlocksName, block: dict[str, Any] | None) -> nn.Module:
+    options = dict(block or {})
+    at, site = options.pop("at", None), options.pop("site", None)
+    insert_blocks(net, blocks, at, site, options)
+    return net
+
+
+def refuse_tuners(trainer: pl.Trainer, optim: Optimization) -> None:
+    """Refuse Lightning's tuners where their result would not mean what it says.
+
+    Raises:
+        UsageError: they contradict the settings; the message says how to use them.
+    """
+    if optim.lr_batch is None:
+        return  # the rate is taken as it is
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    if any(isinstance(callback, LearningRateFinder) for callback in callbacks):
+        raise UsageError(
+            "LearningRateFinder suggests the rate of the optimizer, but model.lr is scaled by batch / optim.lr_batch: "
+            "set model.optim.lr_batch to null to use it"
         )
-        for group in trainer.optimizers[0].param_groups:
-            group["lr"] = self._peak * factor
-        self.log("lr", self._peak * factor)
+    if any(isinstance(callback, BatchSizeFinder) for callback in callbacks):
+        raise UsageError(
+            "BatchSizeFinder changes the batch, and with it the learning rate that optim.lr_batch scales: "
+            "set model.optim.lr_batch to null to use it"
+        )

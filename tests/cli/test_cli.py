@@ -16,6 +16,7 @@ import yaml
 
 from gcvideo.cli.main import main
 from gcvideo.dataset_tools.pack import pack
+from gcvideo.training.task import VideoTask
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs" / "demo.yaml")
@@ -55,8 +56,8 @@ def test_version_unknown_verb_and_no_verb(capsys):
     assert capsys.readouterr().out == "gcvideo 0.1.0\n"
     assert main(["train"]) == 2
     assert (
-        "no verb 'train'; wanted one of fit, validate, test, predict, export, sweep, synth, table"
-        in capsys.readouterr().err
+        "no verb 'train'; expected one of fit, validate, test, predict, "
+        "sweep, table, export, prepare, check, download, synth" in capsys.readouterr().err
     )
     assert main([]) == 2
 
@@ -79,6 +80,8 @@ def test_synth(tmp_path, capsys):
         (["--trainer.max_epoch", "1"], ("trainer.max_epoch", "trainer.max_epochs")),
         (["--data.batchsize", "1"], ("data.batchsize", "data.batch_size")),
         (["--model.blcks", "gc5"], ("model.blcks", "model.blocks")),
+        (["--model.block.ratio", "wide", "--model.blocks", "gc_all"], ("model.block.ratio", "wide")),
+        (["--model.optim.lr_batch", "many"], ("model.optim.lr_batch", "many")),
         (["--model.blocks", "gcb"], ("model.blocks", "gc_all")),
         (["--model.lr", "fast"], ("model.lr", "fast")),
         (["--data.decoder", "ffmpeg"], ("data.decoder", "decord")),
@@ -93,10 +96,10 @@ def test_a_wrong_argument_is_a_short_error(monkeypatch, capsys, arguments, expec
     ("text", "expected"),
     (
         ("model:\n  attn: gc5\n", ("model.attn",)),
-        ("model:\n  contexts: gc5\n", ("model.contexts", "model.blocks")),
+        ("model:\n  block_s: gc5\n", ("model.block_s", "model.blocks")),
         ("trainer:\n  max_epoch: 5\n", ("trainer.max_epoch", "trainer.max_epochs")),
         ("modle:\n  lr: 1\n", ("modle",)),
-        ("model:\n  context: gcb\n", ("model.blocks", "gcb")),
+        ("model:\n  blocks: gcb\n", ("model.blocks", "gcb")),
         ("model: [\n", ("config",)),
     ),
 )
@@ -129,11 +132,11 @@ def test_print_config_is_yaml_and_can_be_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     (
-        (["test", "--name", "none"], "no checkpoint .*best.ckpt: give --ckpt_path"),
+        (["test", "--name", "none"], "no checkpoint .*best.ckpt: pass --ckpt_path"),
         (["fit", "--ckpt_path", "last", "--name", "none"], "no checkpoint .*last.ckpt"),
         (["fit", "--data.manifest", "no.csv"], "no.csv: no such manifest file"),
         (["fit"], "no such manifest file"),
-        (["fit", "--data.size", "300"], "expected 1 <= size <= short_side_min"),
+        (["fit", "--data.augment.size", "300"], "expected 1 <= augment.size <= augment.short_side"),
         (["fit", "--model.weights", "nothing.pth"], "weights must be a file or a name of .*got 'nothing.pth'"),
         (["fit", "--model.block.mode", "gaussian"], "made of ContextBlock3d, which takes no mode"),
         (["fit", "--model.blocks", "gc5"], "needs blocks .1, 3. of res3, which has only 1"),
@@ -216,7 +219,7 @@ def test_broken_videos_in_a_run(tmp_path, synthetic):
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("\n".join(lines) + "\n")
     runs = tmp_path / "runs"
-    arguments = small(manifest, runs, "--data.num_workers", "1", "--data.outside_root", "true")
+    arguments = small(manifest, runs, "--data.num_workers", "1", "--data.loading.outside_root", "true")
     done = gcvideo("fit", *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert (
@@ -224,16 +227,26 @@ def test_broken_videos_in_a_run(tmp_path, synthetic):
     )
     assert "broken train.mp4: the file is empty" in done.stderr
 
-    done = gcvideo("fit", *arguments, "--data.max_broken", "0.1", cwd=tmp_path)
+    done = gcvideo("fit", *arguments, "--data.loading.max_broken", "0.1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1 of 13 videos (fit) can't be decoded: " in done.stderr
 
-    tests = ["test", "--name", "demo", "--runs_dir", runs, "--trainer.accelerator", "cpu", "--data.max_broken", "0.1"]
+    tests = [
+        "test",
+        "--name",
+        "demo",
+        "--runs_dir",
+        runs,
+        "--trainer.accelerator",
+        "cpu",
+        "--data.loading.max_broken",
+        "0.1",
+    ]
     done = gcvideo(*tests, cwd=tmp_path)
     assert done.returncode == 1
     assert "broken test.mp4: the file is empty (skip_broken: true evaluates the others" in done.stderr.splitlines()[-1]
 
-    done = gcvideo(*tests, "--data.skip_broken", "true", cwd=tmp_path)
+    done = gcvideo(*tests, "--data.loading.skip_broken", "true", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     report = json.loads((runs / "demo" / "report.json").read_text())
     assert (report["evaluated"], report["listed"]) == (6, 7)
@@ -267,9 +280,7 @@ def test_shards_train_and_test_as_files_do(tmp_path, synthetic):
 
 
 def test_export(tmp_path, synthetic, capsys):
-    from gcvideo.training.task import VideoTask
-
-    task = VideoTask(["a", "b"], "slowonly_tiny", "nl", at={"res4": [0]})
+    task = VideoTask(["a", "b"], "slowonly_tiny", "nl", {"at": {"res4": [0]}})
     state = {
         "hyper_parameters": dict(task.hparams),
         "state_dict": task.state_dict(),

@@ -19,7 +19,7 @@ from gcvideo.data.decode import VideoDecodeError, open_video
 from gcvideo.dataset_tools.transcode import Encoding, transcode
 from tests.conftest import numbered_frames, read_numbers
 
-DECODERS = ("auto", "decord", "pyav", "torchcodec")
+DECODERS = ("pyav", "decord", "torchcodec")
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Clip:
         options: of the encoder.
         frames, height, width: of the clip.
         pix_fmt: pixel format.
-        gaps: index -> further time units in front of this frame (variable frame rate).
+        gaps: index -> additional time units before this frame (variable frame rate).
         start: time of the first frame, in frames.
         muxer: options of the container.
-        audio: put an audio stream in front of the video.
+        audio: put an audio stream before the video stream.
         rotation: degrees, of the display matrix.
-        after: rewrites the file; gives the numbers of the frames that remain.
+        after: rewrites the file; returns the numbers of the frames that remain.
     """
 
     title: str
@@ -102,7 +102,7 @@ def cut(first: int) -> Callable[[Path], list[int]]:
             packets = [packet for packet in old.demux(stream) if packet.size]
             unit = round(1 / (25 * stream.time_base))
             shift = packets[0].pts + first * unit
-            key = max(place for place, packet in enumerate(packets) if packet.is_keyframe and packet.pts <= shift)
+            key = max(number for number, packet in enumerate(packets) if packet.is_keyframe and packet.pts <= shift)
             for packet in packets[key:]:
                 packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, out
                 new.mux(packet)
@@ -188,7 +188,7 @@ CLIPS = (
 
 
 def index_lists(num_frames: int, seed: int = 0) -> list[list[int]]:
-    """What a reader is asked: a clip at each of several starts, the ends, shuffled repeats, everything."""
+    """What is read: a clip at each of several starts, the ends, shuffled repeats, everything."""
     draw = random.Random(seed)
     lists = [[0], [num_frames - 1], [num_frames - 1, 0], list(range(num_frames))]
     lists += [[(draw.randrange(num_frames) + 8 * step) % num_frames for step in range(8)] for _ in range(3)]
@@ -206,12 +206,12 @@ def outcome(path: str, expected: list[int], decoder: Any, rotation: int = 0) -> 
         try:
             reader = open_video(path, decoder)
         except VideoDecodeError as error:
-            return error.reason.split("; set decoder")[0]
+            return error.reason.split("; set data.decoder")[0]
         assert reader.num_frames == len(expected), (reader.num_frames, len(expected))
         frames = torch.rot90(reader.read(torch.tensor(indices)), -rotation // 90, (1, 2))
         got = read_numbers(frames)
-        wanted = [expected[index] for index in indices]
-        assert got == wanted, f"{decoder}: asked {wanted}, got {got}"
+        numbers = [expected[index] for index in indices]
+        assert got == numbers, f"{decoder}: expected {numbers}, got {got}"
     return "right"
 
 
@@ -220,10 +220,10 @@ def table() -> str:
     lines = [
         "# What each decoder does with each file",
         "",
-        "Clips whose frames carry their number, written in each encoding and read back frame by frame by lists of",
-        "indices. *right*: every list gave exactly its frames. Anything else is the error that the reader raises; a",
-        "wrong frame is never given (`tests/data/test_corpus.py`). *auto* is the default: PyAV here. Files in other",
-        "containers (MPEG-TS, MPEG-PS, WMV, FLV, GIF) are refused by their first bytes, by `gcvideo prepare` too.",
+        "Clips whose frames show their number, written in each encoding and read back frame by frame by lists of",
+        "indices. *right*: every list returned exactly its frames. Anything else is the error that the reader raises;",
+        "no decoder returns a wrong frame (`tests/data/test_corpus.py`). Files in other containers (MPEG-TS, MPEG-PS,",
+        "WMV, FLV, GIF) are refused by their first bytes, by `gcvideo prepare` too.",
         "Made by `python -m tests.data.corpus > docs/decoders.md`.",
         "",
         "| file | " + " | ".join(DECODERS) + " |",

@@ -2,31 +2,33 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from gcvideo.data.datamodule import VideoDataModule
-from gcvideo.data.dataset import BrokenVideoError, ClipSettings, EvalDataset, TrainDataset, collate
+from gcvideo.data.batch import collate
+from gcvideo.data.dataset import BrokenVideoError, EvalDataset, TrainDataset
 from gcvideo.data.decode import open_video
-from gcvideo.data.manifest import Video
-from gcvideo.data.sampling import uniform_clips
+from gcvideo.data.sampling import Clip
+from gcvideo.data.transforms import Augmentation, Views
+from gcvideo.data.videos import Videos
 from tests.conftest import read_numbers
 from tests.data.corpus import CLIPS
 
-CLIP = ClipSettings(clip_frames=4, stride=2, size=64)
+CLIP = Clip(frames=4, stride=2)
 
 
 def train_set(files, seed=0, max_broken=0.5, flip=False):
-    videos = [Video(file, number, file) for number, file in enumerate(files)]
-    return TrainDataset(videos, CLIP, (64, 64), flip, seed, max_broken)
+    return TrainDataset(
+        Videos("", files, range(len(files))), CLIP, Augmentation(64, (64, 64), flip=flip), seed, max_broken, "pyav"
+    )
 
 
 def eval_set(files, temporal_views=3, spatial_views=3, skip_broken=False):
-    videos = [Video(file, number, file) for number, file in enumerate(files)]
-    return EvalDataset(videos, CLIP, 64, temporal_views, spatial_views, skip_broken)
+    return EvalDataset(
+        Videos("", files, range(len(files))), CLIP, Views(temporal_views, spatial_views, 64, 64), skip_broken, "pyav"
+    )
 
 
 @pytest.fixture
@@ -56,6 +58,13 @@ def test_training_item(files):
     assert [b - a for a, b in zip(numbers, numbers[1:])] == [2, 2, 2]
 
 
+def test_a_plain_index_is_of_epoch_0(files):
+    """As samplers that are not ours yield it."""
+    dataset = train_set(files)
+    assert torch.equal(dataset[1].frames, dataset[(0, 1)].frames)
+    assert dataset[1].index == 1
+
+
 def test_training_item_is_a_function_of_seed_epoch_and_index(files):
     items = {
         (seed, epoch, index): train_set(files, seed)[(epoch, index)][0]
@@ -80,7 +89,7 @@ def test_evaluation_item_has_all_views_in_order(files):
     frames, label, index = eval_set(files)[2]
     assert frames.shape == (9, 3, 4, 64, 64)
     assert (label, index) == (2, 2)
-    expected = uniform_clips(40, 4, 2, 3)
+    expected = CLIP.uniform(40, 15, 3)
     for temporal in range(3):
         for spatial in range(3):
             assert shown(frames[3 * temporal + spatial]) == expected[temporal].tolist()
@@ -95,11 +104,11 @@ def test_spatial_views_of_a_wide_video_differ(numbered_clip):
 @pytest.mark.parametrize("num_frames", (1, 13))
 def test_videos_shorter_than_a_clip_work(numbered_clip, num_frames):
     path = numbered_clip(num_frames, width=64)
-    clip = ClipSettings(clip_frames=8, stride=2, size=64)
-    video = [Video(path, 0, path)]
-    train = TrainDataset(video, clip, (64, 64), False, 0, 0.0)[(0, 0)][0]
+    clip = Clip(frames=8, stride=2)
+    video = Videos("", [path], [0])
+    train = TrainDataset(video, clip, Augmentation(64, (64, 64), flip=False), 0, 0.0, "pyav")[(0, 0)][0]
     assert shown(train[0]) == [2 * t % num_frames for t in range(8)]
-    test = EvalDataset(video, clip, 64, 2, 3, False)[0][0]
+    test = EvalDataset(video, clip, Views(2, 3, 64, 64), False, "pyav")[0][0]
     assert shown(test[0]) == [2 * t % num_frames for t in range(8)]
 
 
@@ -153,32 +162,17 @@ def test_collate_leaves_skipped_videos_out(files, bad):
 
 
 def test_random_resized_boxes_are_a_setting(numbered_clip):
-    video = [Video(numbered_clip(12), 0, "a")]
-    plain, resized = (TrainDataset(video, CLIP, (64, 64), False, 0, 0.0, area)[(0, 0)][0] for area in (None, 0.1))
+    video = Videos("", [numbered_clip(12)], [0])
+    augments = (Augmentation(64, (64, 64), area, False) for area in (None, 0.1))
+    plain, resized = (TrainDataset(video, CLIP, augment, 0, 0.0, "pyav")[(0, 0)][0] for augment in augments)
     assert plain.shape == resized.shape
     assert not torch.equal(plain, resized)
-    with pytest.raises(ValueError, match=r"min_area must be in \(0, 1\], got 0"):
-        VideoDataModule(min_area=0.0)
-
-
-def test_a_file_to_predict_is_taken_whatever_its_suffix(numbered_clip, tmp_path):
-    named = tmp_path / "clip.video"
-    named.write_bytes(Path(numbered_clip(5)).read_bytes())
-    data = VideoDataModule(predict=str(named), clip_frames=2, stride=1, size=32, short_side_min=32)
-    data.setup("predict")
-    assert [video.file for video in data.datasets["predict"].videos] == [str(named)]
-
-
-def test_the_manifest_tells_the_decoder(tmp_path):
-    path, _ = next(clip for clip in CLIPS if clip.title == "H.264, GOP 12").write(tmp_path)
-    dataset = EvalDataset([Video(path, 0, path, name) for name in ("", "pyav", "decord")], CLIP, 64, 1, 1, False)
-    assert [dataset._open(index).decoder for index in range(3)] == ["pyav", "pyav", "decord"]
 
 
 def test_a_decoder_that_would_be_wrong_makes_a_broken_video(tmp_path):
     path, _ = next(clip for clip in CLIPS if clip.title == "H.264, cut by an edit list, GOP 30").write(tmp_path)
-    dataset = EvalDataset([Video(path, 0, path)], ClipSettings(4, 2, size=32, decoder="decord"), 40, 1, 1, False)
-    with pytest.raises(BrokenVideoError, match="decord ignores the edit list.*set decoder: auto or pyav"):
+    dataset = EvalDataset(Videos("", [path], [0]), CLIP, Views(1, 1, 32, 40), False, "decord")
+    with pytest.raises(BrokenVideoError, match="decord ignores the edit list.*set data.decoder to pyav"):
         dataset[0]
 
 
@@ -188,11 +182,13 @@ def test_memory_does_not_grow_with_the_items(tmp_path, decoder):
     path, _ = CLIPS[1].write(tmp_path)
     code = (
         "import sys, torch\n"
-        "from gcvideo.data.dataset import ClipSettings, TrainDataset\n"
-        "from gcvideo.data.manifest import Videos\n"
+        "from gcvideo.data.dataset import TrainDataset\n"
+        "from gcvideo.data.videos import Videos\n"
+        "from gcvideo.data.sampling import Clip\n"
+        "from gcvideo.data.transforms import Augmentation\n"
         "torch.set_num_threads(1)\n"
         "videos = Videos('/', [sys.argv[1][1:]] * 100, [0] * 100)\n"
-        "data = TrainDataset(videos, ClipSettings(8, 8, size=64, decoder=sys.argv[2]), (64, 80), True, 0, 0.0)\n"
+        "data = TrainDataset(videos, Clip(8, 8), Augmentation(64, (64, 80)), 0, 0.0, sys.argv[2])\n"
         "rss = lambda: int(open('/proc/self/statm').read().split()[1]) * 4\n"
         "for n in range(700):\n"
         "    data[(0, n % 100)]\n"

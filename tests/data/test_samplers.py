@@ -27,7 +27,7 @@ def test_order_depends_on_the_seed():
     assert list(TrainSampler(20, 0)) != list(TrainSampler(20, 1))
 
 
-def test_a_resumed_sampler_goes_on_where_it_stopped():
+def test_a_resumed_sampler_continues_where_it_stopped():
     whole = TrainSampler(10, 0)
     epochs = [list(whole) for _ in range(4)]
     resumed = TrainSampler(10, 0, start_epoch=2, start_item=4)
@@ -36,7 +36,7 @@ def test_a_resumed_sampler_goes_on_where_it_stopped():
 
 
 def test_too_few_videos_for_the_processes():
-    with pytest.raises(ValueError, match="1 training videos are too few for 2 processes"):
+    with pytest.raises(ValueError, match="expected at least one training video for each of 2 processes, got 1"):
         TrainSampler(1, 0, 0, 2)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gcvideo.data.sampling import mix_seed, random_clip, uniform_clips
+from gcvideo.data.sampling import Clip, mix_seed
 
 
 def generator(seed=0):
@@ -14,8 +14,9 @@ def generator(seed=0):
 @pytest.mark.parametrize(("clip_frames", "stride"), ((8, 8), (8, 1), (1, 5), (32, 2)))
 @pytest.mark.parametrize("short", ("loop", "hold"))
 def test_indices_are_in_range_and_evenly_spaced(num_frames, clip_frames, stride, short):
-    clips = [random_clip(num_frames, clip_frames, stride, generator(seed), short=short) for seed in range(5)]
-    clips.append(uniform_clips(num_frames, clip_frames, stride, 4, short=short))
+    settings = Clip(clip_frames, stride, short=short)
+    clips = [settings.random(num_frames, 30, generator(seed)) for seed in range(5)]
+    clips.append(settings.uniform(num_frames, 30, 4))
     for clip in clips:
         assert clip.dtype == torch.int64
         assert clip.shape[1] == clip_frames
@@ -25,20 +26,20 @@ def test_indices_are_in_range_and_evenly_spaced(num_frames, clip_frames, stride,
             assert (clip.diff(dim=1) == stride).all()
 
 
-def test_random_start_is_uniform_over_all_places():
-    starts = torch.stack([random_clip(20, 8, 2, generator(seed))[0, 0] for seed in range(1500)])
-    counts = torch.bincount(starts)  # 20 - 14 = 6 places
+def test_random_start_is_uniform_over_all_starts():
+    starts = torch.stack([Clip(8, 2).random(20, 30, generator(seed))[0, 0] for seed in range(1500)])
+    counts = torch.bincount(starts)  # 20 - 14 = 6 starts
     assert len(counts) == 6
     assert counts.min() > 180
     assert counts.max() < 320
 
 
 def test_same_generator_state_gives_the_same_clip():
-    assert torch.equal(random_clip(300, 8, 8, generator(3)), random_clip(300, 8, 8, generator(3)))
+    assert torch.equal(Clip().random(300, 30, generator(3)), Clip().random(300, 30, generator(3)))
 
 
 def test_uniform_clips_reach_from_the_first_to_the_last_frame():
-    clips = uniform_clips(300, 8, 8, 10)
+    clips = Clip(8, 8).uniform(300, 30, 10)
     assert clips[0, 0] == 0
     assert clips[-1, -1] == 299
     gaps = clips[:, 0].diff()
@@ -46,35 +47,50 @@ def test_uniform_clips_reach_from_the_first_to_the_last_frame():
 
 
 def test_one_view_is_the_centre():
-    assert uniform_clips(21, 3, 2, 1).tolist() == [[8, 10, 12]]
+    assert Clip(3, 2).uniform(21, 30, 1).tolist() == [[8, 10, 12]]
 
 
 @pytest.mark.parametrize(("short", "expected"), (("loop", [0, 2, 4, 1, 3]), ("hold", [0, 2, 4, 4, 4])))
 def test_video_shorter_than_the_clip(short, expected):
-    assert uniform_clips(5, 5, 2, 1, short=short).tolist() == [expected]
-    assert random_clip(5, 5, 2, generator(), short=short).tolist() == [expected]
+    clip = Clip(5, 2, short=short)
+    assert clip.uniform(5, 30, 1).tolist() == [expected]
+    assert clip.random(5, 30, generator()).tolist() == [expected]
 
 
 def test_rate_scales_the_stride():
-    assert uniform_clips(300, 4, 8, 1, fps=60, target_fps=30).diff().tolist() == [[16, 16, 16]]
-    assert uniform_clips(300, 4, 2, 1, fps=15, target_fps=30).diff().tolist() == [[1, 1, 1]]
-    assert uniform_clips(300, 5, 1, 2, fps=45, target_fps=30)[0].tolist() == [0, 1, 3, 4, 6]
+    assert Clip(4, 8, target_fps=30).uniform(300, 60, 1).diff().tolist() == [[16, 16, 16]]
+    assert Clip(4, 2, target_fps=30).uniform(300, 15, 1).diff().tolist() == [[1, 1, 1]]
+    assert Clip(5, 1, target_fps=30).uniform(300, 45, 2)[0].tolist() == [0, 1, 3, 4, 6]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("settings", "message"),
     (
-        ((0, 8, 8, 1), "num_frames must be at least 1, got 0"),
-        ((9, 0, 8, 1), "clip_frames must be at least 1, got 0"),
-        ((9, 8, -1, 1), "stride must be at least 1, got -1"),
-        ((9, 8, 8, 0), "views must be at least 1, got 0"),
-        ((9, 8, 8, 1, None, 30.0), "needs positive fps and target_fps, got fps=None"),
-        ((9, 8, 8, 1, 30.0, None, "stretch"), "short must be 'loop' or 'hold', got 'stretch'"),
+        ({"frames": 0}, "expected clip.frames >= 1, got 0"),
+        ({"stride": -1}, "expected clip.stride >= 1, got -1"),
+        ({"target_fps": 0.0}, "expected clip.target_fps > 0, got 0.0"),
+        ({"short": "stretch"}, r"expected clip.short to be one of \('loop', 'hold'\), got 'stretch'"),
+        ({"spacing": "x"}, r"expected clip.spacing to be one of \('stride', 'slowfast'\), got 'x'"),
+        ({"spacing": "slowfast"}, "expected clip.target_fps .*, got None"),
     ),
 )
-def test_bad_arguments(arguments, message):
+def test_bad_settings(settings, message):
     with pytest.raises(ValueError, match=message):
-        uniform_clips(*arguments)
+        Clip(**settings)
+
+
+def test_bad_videos_and_numbers_of_views():
+    for clip in (Clip(target_fps=30), Clip(target_fps=30, spacing="slowfast")):
+        for call in (
+            lambda n, f, clip=clip: clip.random(n, f, generator()),
+            lambda n, f, clip=clip: clip.uniform(n, f, 1),
+        ):
+            with pytest.raises(ValueError, match="expected num_frames >= 1, got 0"):
+                call(0, 30)
+            with pytest.raises(ValueError, match="expected fps > 0, got 0.0"):
+                call(9, 0.0)
+        with pytest.raises(ValueError, match="expected views >= 1, got 0"):
+            clip.uniform(9, 30, 0)
 
 
 def test_mixed_seeds_differ_and_fit_a_generator():
@@ -93,31 +109,24 @@ def test_slowfast_spacing_is_that_of_its_decoder(num_frames, clip_frames, stride
 
     def clip(start):
         end = start + length - 1
-        places = [start + step * (end - start) / (clip_frames - 1) for step in range(clip_frames)]
-        return [int(min(max(place, 0), num_frames - 1)) for place in places]
+        times = [start + step * (end - start) / (clip_frames - 1) for step in range(clip_frames)]
+        return [int(min(max(time, 0), num_frames - 1)) for time in times]
 
-    views = uniform_clips(num_frames, clip_frames, stride, 10, fps, 30, spacing="slowfast")
+    settings = Clip(clip_frames, stride, target_fps=30, spacing="slowfast")
+    views = settings.uniform(num_frames, fps, 10)
     expected = torch.tensor([clip(room * view / 10) for view in range(10)])
     assert (views - expected).abs().max() <= 1  # rounding of the same number in another order
     assert (views == expected).float().mean() > 0.98
     draw = torch.Generator().manual_seed(0)
     start = float(torch.rand(1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))) * room
-    one = random_clip(num_frames, clip_frames, stride, draw, fps, 30, spacing="slowfast")
+    one = settings.random(num_frames, fps, draw)
     assert (one[0] - torch.tensor(clip(start))).abs().max() <= 1
 
 
 def test_slowfast_8x8_has_frames_nine_apart():
-    assert uniform_clips(64, 8, 8, 1, 30, 30, spacing="slowfast").tolist() == [[0, 9, 18, 27, 36, 45, 54, 63]]
-    assert uniform_clips(64, 8, 8, 1, 30, 30).tolist() == [[3, 11, 19, 27, 35, 43, 51, 59]]
+    slowfast, stride = Clip(target_fps=30, spacing="slowfast"), Clip(target_fps=30)
+    assert slowfast.uniform(64, 30, 1).tolist() == [[0, 9, 18, 27, 36, 45, 54, 63]]
+    assert stride.uniform(64, 30, 1).tolist() == [[3, 11, 19, 27, 35, 43, 51, 59]]
     # the last of several clips does not reach the end
-    assert uniform_clips(300, 8, 8, 2, 30, 30, spacing="slowfast")[:, 0].tolist() == [0, 118]
-    assert uniform_clips(300, 8, 8, 2, 30, 30)[:, -1].tolist() == [56, 299]
-
-
-def test_slowfast_spacing_wants_a_rate():
-    with pytest.raises(ValueError, match="spacing 'slowfast' wants target_fps"):
-        uniform_clips(64, 8, 8, 1, spacing="slowfast")
-    with pytest.raises(ValueError, match="needs positive fps"):
-        random_clip(64, 8, 8, torch.Generator(), 0.0, 30.0, spacing="slowfast")
-    with pytest.raises(ValueError, match="spacing must be 'stride' or 'slowfast', got 'x'"):
-        uniform_clips(64, 8, 8, 1, spacing="x")
+    assert slowfast.uniform(300, 30, 2)[:, 0].tolist() == [0, 118]
+    assert stride.uniform(300, 30, 2)[:, -1].tolist() == [56, 299]

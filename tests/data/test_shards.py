@@ -5,6 +5,7 @@ import http.server
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,31 +18,50 @@ import torch
 from torch.utils.data import DataLoader
 
 from gcvideo.cli.main import main
-from gcvideo.data.datamodule import VideoDataModule
-from gcvideo.data.dataset import BrokenVideoError, ClipSettings, EvalDataset, TrainDataset
+from gcvideo.data.datamodule import Splits, VideoDataModule
+from gcvideo.data.dataset import BrokenVideoError, EvalDataset, TrainDataset
 from gcvideo.data.listing import ManifestError
-from gcvideo.data.manifest import Video, read_manifest
-from gcvideo.data.shards import ShardError, read_run, read_video
-from gcvideo.data.streams import EvalStream, Share, TrainStream
-from gcvideo.dataset_tools.journal import PrepareError
+from gcvideo.data.manifest import read_manifest
+from gcvideo.data.samplers import Share
+from gcvideo.data.sampling import Clip
+from gcvideo.data.shards.reading import ShardError, read_run
+from gcvideo.data.shards.streams import EvalStream, TrainStream, training_run
+from gcvideo.data.transforms import Augmentation, Views
+from gcvideo.data.videos import Videos
 from gcvideo.dataset_tools.pack import pack
 from gcvideo.dataset_tools.synthetic import write_video
+from gcvideo.errors import UsageError
 from tests.conftest import numbered_frames
 
-CLIP = ClipSettings(clip_frames=4, stride=2, size=32)
+CLIP = Clip(frames=4, stride=2)
+AUGMENT = Augmentation(32, (32, 40))
+VIEWS = Views(2, 3, 32, 40)
+
+
+def train_set(videos, max_broken=0.5):
+    return TrainDataset(videos, CLIP, AUGMENT, 3, max_broken, "pyav")
+
+
+def as_files(packed, videos):
+    """The same rows, each a file."""
+    return Videos(str(packed), [video.name for video in videos], videos.labels.tolist())
+
+
+def eval_set(videos):
+    return EvalDataset(videos, CLIP, VIEWS, False, "pyav")
 
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
     """Folder of 23 training and 7 validation videos, as files and as shards."""
     out = tmp_path_factory.mktemp("set")
-    rows = ["path,label,split,num_frames,decoder"]
+    rows = ["path,label,split,num_frames"]
     for number in range(30):
         split, label = "train" if number < 23 else "val", "ab"[number % 2]
         name = f"{split}/{label}/a.b {number}.mp4"
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         write_video(out / name, numbered_frames(20 + number, 48, 64))
-        rows.append(f"{name},{label},{split},{20 + number},pyav")
+        rows.append(f"{name},{label},{split},{20 + number}")
     (out / "manifest.csv").write_text("\n".join(rows) + "\n")
     pack(out, 0.01, progress=False)
     return out
@@ -55,24 +75,22 @@ def test_what_is_packed(packed, tmp_path):
     files = read_manifest(packed / "manifest.csv", "train")
     assert len(videos) == 23
     assert [shard.first for shard in videos.shards] == [
-        sum(s.count for s in videos.shards[:n]) for n in range(len(videos.shards))
+        sum(s.num_videos for s in videos.shards[:n]) for n in range(len(videos.shards))
     ]
     assert sorted(video.name for video in videos) == sorted(video.name for video in files)
     assert [video.name for video in videos] != [video.name for video in files]  # mixed
-    assert videos[0].decoder == "pyav"
     by_name = {video.name: video for video in files}
     run = list(read_run(videos.root, videos.shards, 3, 20))
     assert [index for index, _ in run] == list(range(3, 20))
     for index, data in run:
         assert data == Path(by_name[videos[index].name].file).read_bytes()
         assert videos[index].label == by_name[videos[index].name].label
-    assert read_video(videos.root, videos.shards, 21) == Path(by_name[videos[21].name].file).read_bytes()
+    assert videos.contents(21) == Path(by_name[videos[21].name].file).read_bytes()
     with tarfile.open(packed / "shards" / videos.shards[0].name) as tar:
         assert tar.getnames()[0] == "000000000.mp4"
 
 
 def test_packing_goes_on_and_gives_equal_bytes(packed, tmp_path):
-    import shutil
 
     shutil.copytree(packed, tmp_path / "set")
     shards = tmp_path / "set" / "shards"
@@ -81,15 +99,15 @@ def test_packing_goes_on_and_gives_equal_bytes(packed, tmp_path):
     (shards / "train-000002.tar").unlink()
     pack(tmp_path / "set", 0.01, progress=False)
     assert {path.name: path.read_bytes() for path in shards.iterdir()} == before
-    with pytest.raises(PrepareError, match="has shards of another set or size"):
+    with pytest.raises(UsageError, match="has shards of another set or size"):
         pack(tmp_path / "set", 0.5, progress=False)
 
 
 def train_stream(packed, world_size=1, rank=0, batch_size=2, **share):
     videos = read_manifest(packed / "shards" / "manifest.csv", "train")
-    dataset = TrainDataset(videos, CLIP, (32, 40), True, seed=3, max_broken=0.5)
+    dataset = train_set(videos)
     batches = len(videos) // world_size // batch_size
-    return TrainStream(dataset, videos, Share(rank, world_size, batch_size, batches, block=5, **share))
+    return TrainStream(dataset, videos, Share(rank, world_size, batch_size, batches, **share), block=5)
 
 
 @pytest.mark.parametrize("workers", (0, 1, 3))
@@ -114,9 +132,7 @@ def test_a_training_epoch_has_every_video_once(packed, world_size, workers):
 def test_items_are_those_of_files(packed):
     """Of the same (seed, epoch, index)."""
     stream = train_stream(packed, epoch=4)
-    files = TrainDataset(
-        [Video(str(packed / v.name), v.label, v.name) for v in stream.videos], CLIP, (32, 40), True, 3, 0.5
-    )
+    files = train_set(as_files(packed, stream.videos))
     for frames, labels, indices in stream:
         for item, label, index in zip(frames, labels.tolist(), indices.tolist()):
             expected = files[(4, index)]
@@ -126,7 +142,7 @@ def test_items_are_those_of_files(packed):
 
 
 @pytest.mark.parametrize("workers", (0, 2, 3))
-def test_a_resumed_epoch_goes_on(packed, workers):
+def test_an_epoch_resumes(packed, workers):
     def indices(stream):
         loader = DataLoader(stream, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
         return [[batch[2].tolist() for batch in loader] for _ in range(2)]
@@ -142,10 +158,10 @@ def test_a_resumed_epoch_goes_on(packed, workers):
 @pytest.mark.parametrize("world_size", (1, 2, 5))
 def test_an_evaluation_has_every_video_once(packed, world_size, workers):
     videos = read_manifest(packed / "shards" / "manifest.csv", "val")
-    files = EvalDataset([Video(str(packed / v.name), v.label, v.name) for v in videos], CLIP, 40, 2, 3, False)
+    files = eval_set(as_files(packed, videos))
     seen = {}
     for rank in range(world_size):
-        dataset = EvalDataset(videos, CLIP, 40, 2, 3, False)
+        dataset = eval_set(videos)
         stream = EvalStream(dataset, videos, Share(rank, world_size, 2), max(workers, 1))
         batches = list(DataLoader(stream, batch_size=None, num_workers=workers))
         assert len(batches) == len(stream)
@@ -207,9 +223,8 @@ def test_the_data_module(packed, address):
 
     def loaders(manifest, **settings):
         data = VideoDataModule(
-            str(manifest), class_names=["a", "b"], test_split="val", clip_frames=4, stride=2, size=32,
-            short_side_min=32, short_side_max=40, temporal_views=2, spatial_views=3, batch_size=4, num_workers=2,
-            **settings,
+            str(manifest), class_names=["a", "b"], splits=Splits(test="val"), clip=CLIP, augment=AUGMENT,
+            views=Views(2, 3), batch_size=4, num_workers=2, **settings,
         )  # fmt: skip
         data.setup("fit")
         data.setup("test")
@@ -237,7 +252,6 @@ def test_the_data_module(packed, address):
 
 def rewrite(packed, tmp_path, change):
     """A copy of the set of shards whose first training shard is made anew from (name, contents) pairs."""
-    import shutil
 
     shutil.copytree(packed / "shards", tmp_path / "shards")
     videos = read_manifest(tmp_path / "shards" / "manifest.csv", "train")
@@ -262,15 +276,21 @@ def symlink(name, target):
     ("change", "message"),
     (
         (lambda members: members[:-1], r"train-000000.tar: can't be read: ends after \d+ of \d+ videos"),
-        (lambda members: [members[1], members[0], *members[2:]], "expected video 0, found 1"),
-        (lambda members: [("../000000000.mp4", members[0][1]), *members[1:]], r"'\.\./000000000' is not one video"),
-        (lambda members: [("/etc/000000000.mp4", members[0][1]), *members[1:]], "is not one video under a number"),
-        (lambda members: [(symlink("000000000.mp4", "/etc/passwd"), b""), *members[1:]], "expected video 0, found 1"),
-        (lambda members: [("x.mp4", b"x"), *members], "'x' is not one video under a number"),
+        (lambda members: [members[1], members[0], *members[2:]], "expected video 0, got 1"),
+        (
+            lambda members: [("../000000000.mp4", members[0][1]), *members[1:]],
+            r"expected one video under a number, got member '\.\./000000000'",
+        ),
+        (
+            lambda members: [("/etc/000000000.mp4", members[0][1]), *members[1:]],
+            "expected one video under a number, got member '/etc/000000000'",
+        ),
+        (lambda members: [(symlink("000000000.mp4", "/etc/passwd"), b""), *members[1:]], "expected video 0, got 1"),
+        (lambda members: [("x.mp4", b"x"), *members], "expected one video under a number, got member 'x'"),
     ),
     ids=("one lost", "exchanged", "up", "absolute", "link", "stranger"),
 )
-def test_other_members_than_the_manifest_tells_are_refused(packed, tmp_path, change, message):
+def test_other_members_than_the_manifest_lists_are_refused(packed, tmp_path, change, message):
     videos = rewrite(packed, tmp_path, change)
     with pytest.raises(ShardError, match=message):
         list(read_run(videos.root, videos.shards, 0, 23))
@@ -293,20 +313,20 @@ def test_cut_and_missing_shards(packed, tmp_path):
 @pytest.mark.parametrize("name", ("../up.tar", "/etc/x.tar", "pipe:rm.tar", ".hidden.tar", "a.zip", ""))
 def test_names_of_shards_that_lead_elsewhere_are_refused(tmp_path, name):
     (tmp_path / "m.csv").write_text(f"path,label,shard\na.mp4,x,{name}\n")
-    with pytest.raises(ManifestError, match=r"a shard must be named like 'train-000000.tar'"):
+    with pytest.raises(ManifestError, match=r"expected the name of a shard, like 'train-000000.tar', got "):
         read_manifest(tmp_path / "m.csv")
 
 
 def test_shards_must_be_listed_in_their_order(tmp_path):
     (tmp_path / "m.csv").write_text("path,label,shard\na.mp4,x,a.tar\nb.mp4,x,b.tar\nc.mp4,x,a.tar\n")
-    with pytest.raises(ManifestError, match="one behind the other"):
+    with pytest.raises(ManifestError, match="expected the videos of a shard in consecutive rows"):
         read_manifest(tmp_path / "m.csv")
 
 
 def test_broken_videos_are_replaced_by_others_of_their_block(packed, tmp_path, caplog):
     videos = rewrite(packed, tmp_path, lambda members: [(members[0][0], b"broken"), *members[1:]])
-    dataset = TrainDataset(videos, CLIP, (32, 40), True, 3, max_broken=0.1)
-    stream = TrainStream(dataset, videos, Share(0, 1, 2, 11, block=5))
+    dataset = train_set(videos, max_broken=0.1)
+    stream = TrainStream(dataset, videos, Share(0, 1, 2, 11), block=5)
     seen = [index for _, _, indices in stream for index in indices.tolist()]
     assert 0 not in seen
     assert len(seen) == 22
@@ -328,3 +348,69 @@ def test_prepare_packs(tmp_path, capsys):
     assert [shard.name for shard in videos.shards] == ["all-000000.tar"]
     assert len(list(read_run(videos.root, videos.shards, 0, 4))) == 4
     assert os.listdir(tmp_path / "out" / "shards").count("manifest.csv") == 1
+
+
+def test_runs_of_workers_in_a_resumed_epoch():
+    """The example in the documentation of `training_run`."""
+    share = Share(rank=0, world_size=2, batch_size=3, batches=5)
+    assert [training_run(share, 0, worker, 2) for worker in (0, 1)] == [(0, 0, 9, 0), (1, 9, 15, 0)]
+    assert [training_run(share, 3, worker, 2) for worker in (0, 1)] == [(1, 9, 15, 3), (0, 0, 9, 6)]
+    other = Share(rank=1, world_size=2, batch_size=3, batches=5)
+    assert [training_run(other, 0, worker, 2) for worker in (0, 1)] == [(0, 15, 24, 0), (1, 24, 30, 0)]
+
+
+def test_shards_of_webdataset_are_read_and_ours_by_webdataset(packed, tmp_path):
+    """The format is that of another project: its writer and its reader agree with ours."""
+    from webdataset import TarWriter
+    from webdataset.tariterators import group_by_keys, tar_file_expander
+
+    shutil.copytree(packed / "shards", tmp_path / "shards")
+    videos = read_manifest(tmp_path / "shards" / "manifest.csv", "train")
+    ours = list(read_run(videos.root, videos.shards, 0, 23))
+    for shard in videos.shards:
+        path = tmp_path / "shards" / shard.name
+        with path.open("rb") as stream:
+            samples = list(group_by_keys(tar_file_expander([{"url": shard.name, "stream": stream}])))
+        assert [sample["mp4"] for sample in samples] == [
+            data for index, data in ours if shard.first <= index < shard.first + shard.num_videos
+        ]
+        with TarWriter(str(path), encoder=False) as tar:
+            for number, sample in enumerate(samples):
+                tar.write({"__key__": f"{number:06d}", "mp4": sample["mp4"]})
+    assert list(read_run(videos.root, videos.shards, 0, 23)) == ours
+
+
+def test_a_second_file_under_a_number_is_refused_before_the_first_is_used(packed, tmp_path):
+    videos = rewrite(packed, tmp_path, lambda members: [members[0], ("000000000.json", b"{}"), *members[1:]])
+    with pytest.raises(ShardError, match="expected one video under a number, got member '000000000'"):
+        next(read_run(videos.root, videos.shards, 0, 1))
+
+
+def test_members_that_hold_no_sample_are_ignored(packed, tmp_path):
+    """Folders, links and files without a suffix, as WebDataset's reader ignores them."""
+
+    def folder(name):
+        info = tarfile.TarInfo(name)
+        info.type = tarfile.DIRTYPE
+        return info
+
+    videos = rewrite(
+        packed,
+        tmp_path,
+        lambda members: [(folder("sub"), b""), ("README", b"x"), (symlink("a.mp4", "b"), b""), *members],
+    )
+    original = read_manifest(packed / "shards" / "manifest.csv", "train")
+    assert list(read_run(videos.root, videos.shards, 0, 23)) == list(read_run(original.root, original.shards, 0, 23))
+
+
+def test_a_sparse_member_is_refused(packed, tmp_path):
+    """It could claim to be of any size, and zeros would fill the memory."""
+    videos = read_manifest(packed / "shards" / "manifest.csv", "train")
+    shutil.copytree(packed / "shards", tmp_path / "shards")
+    info = tarfile.TarInfo("000000000.mp4")
+    info.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.map": "0,1", "GNU.sparse.size": str(2**50)}
+    info.size = 1
+    with tarfile.open(tmp_path / "shards" / videos.shards[0].name, "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(info, io.BytesIO(b"x"))
+    with pytest.raises(ShardError, match="expected one video under a number"):
+        list(read_run(str(tmp_path / "shards"), videos.shards, 0, 1))

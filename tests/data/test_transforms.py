@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gcvideo.data.transforms import fixed_views, random_resized_view, random_view
+from gcvideo.data.transforms import Augmentation, Views, fixed_views, random_resized_view, random_view
 
 
 def ramp(height, width, num_frames=2):
@@ -47,7 +47,7 @@ def test_scaling_takes_the_right_box():
     assert abs(int(view[1, 0, 15]) - 10.5) <= 1  # rows 10..69
 
 
-def test_random_view_stays_inside_and_covers_all_places():
+def test_random_view_stays_inside_and_covers_all_of_the_frame():
     frames = ramp(48, 64)
     corners = set()
     for seed in range(200):
@@ -83,7 +83,7 @@ def test_a_view_is_a_function_of_the_generator():
 
 
 def test_unknown_number_of_spatial_views():
-    with pytest.raises(ValueError, match=r"spatial_views must be one of \(1, 3\), got 5"):
+    with pytest.raises(ValueError, match=r"expected spatial_views to be one of \(1, 3\), got 5"):
         fixed_views(ramp(32, 32), 32, 32, 5)
 
 
@@ -126,3 +126,47 @@ def test_resized_view_of_a_long_strip_is_its_centre(height, width):
     left, top, right, bottom = corners(view)
     assert abs((left + right) / 2 - (width - 1) / 2) <= 1
     assert abs((top + bottom) / 2 - (height - 1) / 2) <= 1
+
+
+def test_an_augmentation_takes_the_view_that_it_describes():
+    frames = ramp(48, 64)
+    jitter = Augmentation(32, (32, 64)).view(frames, generator(3))
+    assert torch.equal(jitter, random_view(frames, 32, (32, 64), True, generator(3)))
+    boxes = Augmentation(32, (32, 64), min_area=0.1, flip=False).view(frames, generator(3))
+    assert torch.equal(boxes, random_resized_view(frames, 32, 0.1, False, generator(3)))
+
+
+def test_views_take_what_they_lack_from_the_training_views():
+    augment = Augmentation(32, (40, 64))
+    assert Views().resolved(augment) == Views(10, 3, 32, 40)
+    assert Views(2, 1, 36, 44).resolved(augment) == Views(2, 1, 36, 44)
+    with pytest.raises(ValueError, match="expected views.size <= views.short_side, got 64 > 40"):
+        Views(size=64).resolved(augment)
+    with pytest.raises(ValueError, match="expected views with a size and a short side, got .*; see Views.resolved"):
+        Views().squares(ramp(48, 64))
+    squares = Views(1, 3).resolved(augment).squares(ramp(48, 64))
+    assert torch.equal(torch.stack(squares), torch.stack(fixed_views(ramp(48, 64), 32, 40, 3)))
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings", "message"),
+    (
+        (Augmentation, {"min_area": 0.0}, r"expected augment.min_area in \(0, 1\], got 0"),
+        (Augmentation, {"min_area": 1.5}, r"expected augment.min_area in \(0, 1\], got 1.5"),
+        (Augmentation, {"size": 0}, r"got size 0, short_side \(256, 320\)"),
+        (
+            Augmentation,
+            {"size": 257},
+            r"expected 1 <= augment.size <= augment.short_side\[0\] <= augment.short_side\[1\]",
+        ),
+        (Augmentation, {"short_side": (320, 256)}, r"got size 224, short_side \(320, 256\)"),
+        (Augmentation, {"short_side": (256,)}, r"got size 224, short_side \(256,\)"),
+        (Views, {"temporal": 0}, "expected views.temporal >= 1, got 0"),
+        (Views, {"spatial": 2}, r"expected views.spatial to be one of \(1, 3\), got 2"),
+        (Views, {"size": 0}, "expected views.size >= 1, got 0"),
+        (Views, {"short_side": -1}, "expected views.short_side >= 1, got -1"),
+    ),
+)
+def test_bad_settings(cls, settings, message):
+    with pytest.raises(ValueError, match=message):
+        cls(**settings)

@@ -2,15 +2,22 @@
 
 import csv
 import json
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import torch
 
 from gcvideo.cli.main import main
-from gcvideo.dataset_tools.check import LOOK_BITS, Entry, find, read_entries
-from gcvideo.dataset_tools.examine import examine, look_of
-from gcvideo.dataset_tools.synthetic import make_video, write_video
+from gcvideo.data.decode import VideoDecodeError
+from gcvideo.dataset_tools.entries import Entry, read_entries
+from gcvideo.dataset_tools.examine import VideoFacts, examine, look_of
+from gcvideo.dataset_tools.findings import LOOK_BITS, find
+from gcvideo.dataset_tools.scene import make_video
+from gcvideo.dataset_tools.synthetic import write_video
 from gcvideo.dataset_tools.transcode import Encoding, transcode
 from tests.data.corpus import CLIPS
 
@@ -95,7 +102,7 @@ def test_a_copy_in_another_encoding_looks_alike(folder):
     source = folder / "run" / "id000000002_000001_000011.mp4"
     transcode(str(source), folder / "run" / "again.mp4", Encoding(crf=18))
     add(folder, "run/again.mp4,run,train")
-    assert findings(folder) == [("look-alike", "run/again.mp4", "looks as run/id000000002_000001_000011.mp4")]
+    assert findings(folder) == [("look-alike", "run/again.mp4", "looks like run/id000000002_000001_000011.mp4")]
 
 
 def test_real_videos_in_another_size_look_alike(real_videos, tmp_path):
@@ -103,7 +110,7 @@ def test_real_videos_in_another_size_look_alike(real_videos, tmp_path):
     for path in sorted((real_videos / "ucf6").glob("*/*_g01_c01.mp4")):
         transcode(str(path), tmp_path / path.name, Encoding(short_side=96, crf=26))
         for name, file in ((path.stem, path), (f"{path.stem} again", tmp_path / path.name)):
-            looks[name] = int(examine(str(file), False)["look"], 16)
+            looks[name] = int(examine(str(file), False).look, 16)
     for name, look in looks.items():
         for other, its in looks.items():
             same = name.split()[0] == other.split()[0]
@@ -117,10 +124,10 @@ def test_a_file_that_is_not_what_the_manifest_says(folder):
         row = next(csv.DictReader(stream))
     assert row == {
         "path": "run/id000000000_000001_000011.mp4", "label": "run", "split": "train", "num_frames": "20",
-        "fps": "15.0", "width": "64", "height": "64", "decoder": "pyav",
+        "fps": "15.0", "width": "64", "height": "64",
     }  # fmt: skip
     write_video(folder / row["path"], make_video(3, 0)[:12])
-    assert findings(folder) == [("differs", row["path"], "num_frames is 12, and 20 in the manifest")]
+    assert findings(folder) == [("differs", row["path"], "num_frames is 12, but 20 in the manifest")]
 
 
 def test_damage_in_the_middle_is_found_by_a_full_check(folder):
@@ -138,7 +145,7 @@ def test_groups_and_imbalance():
     entries += [Entry("b", "b/1.mp4", "b", "train"), Entry("c", "b/v_X_g07_c02.avi", "b", "val")]
     entries += [Entry("d", "b/v_X_g07_c01.avi", "b", "train"), Entry("e", "b/5.mp4", "b", "val", {"group": "p1"})]
     entries += [Entry("f", "b/6.mp4", "b", "train", {"group": "p1"})]
-    good = {"num_frames": 9, "width": 1, "height": 1, "sha256": "", "look": ""}
+    good = VideoFacts(9, 25.0, width=1, height=1, codec="h264", faults={}, sha256="")
     found = {(finding.kind, finding.name): finding.text for finding in find(entries, [good] * len(entries), 8)}
     assert set(found) == {("leak", "v_X_g07"), ("leak", "p1"), ("imbalance", "val")}
     assert found["imbalance", "val"] == "1 classes have no video: a"
@@ -154,24 +161,57 @@ def test_the_look_of_flat_or_tiny_frames_tells_nothing():
     assert look_of(frames) != look_of(make_video(1, 0)[:3])
 
 
-def test_facts_of_files_that_decord_reads_wrongly(tmp_path):
-    for title, decoder, reason in (
-        ("H.264, cut by an edit list, GOP 30", "pyav", "decord ignores the edit list, which cuts frames off"),
-        ("H.264, GOP 12", "decord", "decord reads it exactly"),
-    ):
-        path, expected = next(clip for clip in CLIPS if clip.title == title).write(tmp_path)
-        assert examine(path, False)["decoder"] == "pyav"
-        facts = examine(path, True)
-        assert (facts["num_frames"], facts["decoder"], facts["reason"]) == (len(expected), decoder, reason)
+@pytest.mark.parametrize("full", (False, True))
+@pytest.mark.parametrize(
+    ("title", "reason"),
+    (
+        ("H.264, cut by an edit list, GOP 30", "decord ignores the edit list, which cuts frames off"),
+        ("H.264, GOP 12", None),
+    ),
+)
+def test_decoders_that_are_accurate_for_a_file(tmp_path, title, reason, full):
+    path, expected = next(clip for clip in CLIPS if clip.title == title).write(tmp_path)
+    facts = examine(path, full)
+    assert facts.num_frames == len(expected)
+    assert facts.faults == {"pyav": None, "decord": reason, "torchcodec": None}
+
+
+@pytest.mark.parametrize("full", (False, True))
+@pytest.mark.parametrize("fails", (False, True))
+def test_a_full_check_compares_decord_with_pyav(folder, monkeypatch, full, fails):
+    class Wrong:
+        def read(self, indices):
+            if fails:
+                raise VideoDecodeError("x.mp4", "for a reason")
+            return torch.zeros(len(indices), 64, 64, 3, dtype=torch.uint8)
+
+    monkeypatch.setattr("gcvideo.dataset_tools.examine.open_video", lambda path, decoder: Wrong())
+    facts = examine(str(folder / "run" / "id000000000_000001_000011.mp4"), full)
+    difference = "decord fails: for a reason" if fails else "decord returns other frames than PyAV"
+    assert facts.faults == {"pyav": None, "decord": difference if full else None, "torchcodec": None}
 
 
 def test_command(folder, tmp_path, capsys):
     assert main(["check", str(folder / "manifest.csv"), "--workers", "2"]) == 0
     out = folder / "manifest-check"
     assert {path.name for path in out.iterdir()} == {"videos.csv", "findings.csv", "check.json", "check.png"}
-    assert "12 pyav: not decoded as a whole" in capsys.readouterr().out
-    assert main(["check", str(folder / "manifest.csv"), "--workers", "2", "--full"]) == 0
-    assert "12 decord: decord reads it exactly" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    for decoder in ("pyav", "decord", "torchcodec"):
+        assert re.search(rf"^    {decoder} +12$", printed, re.MULTILINE)
+    assert json.loads((out / "check.json").read_text())["decoders"] == {
+        decoder: {"accurate": 12, "faults": {}} for decoder in ("pyav", "decord", "torchcodec")
+    }
+    cut, _ = next(clip for clip in CLIPS if clip.title == "H.264, cut by an edit list, GOP 30").write(tmp_path)
+    shutil.copy(cut, folder / "run" / "cut.mp4")
+    (folder / "cut.csv").write_text("path,label\nrun/cut.mp4,run\nrun/id000000000_000001_000011.mp4,run\n")
+    assert main(["check", str(folder / "cut.csv"), "--workers", "2", "--full", "--timeout_s", "60"]) == 0
+    reason = "decord ignores the edit list, which cuts frames off"
+    assert re.search(rf"^    decord +1\n        not for 1: {reason}$", capsys.readouterr().out, re.MULTILINE)
+    with (folder / "cut-check" / "videos.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["pyav"], row["decord"]) for row in rows] == [("accurate", reason), ("accurate", "accurate")]
+    decoders = json.loads((folder / "cut-check" / "check.json").read_text())["decoders"]
+    assert decoders["decord"] == {"accurate": 1, "faults": {reason: 1}}
     add(folder, "run/gone.mp4,run,train")
     assert main(["check", str(folder / "manifest.csv"), "--workers", "1", "--out", str(tmp_path / "o")]) == 1
     assert "run/gone.mp4: no such file" in capsys.readouterr().out
@@ -186,8 +226,19 @@ def test_command(folder, tmp_path, capsys):
     assert main(["check", str(folder / "shards.csv")]) == 2
     assert "lists shards" in capsys.readouterr().err
     assert main(["check", str(folder / "manifest.csv"), "--split", "x"]) == 2
-    with pytest.raises(SystemExit):
-        main(["check", str(folder / "manifest.csv"), "--update", "--split", "train"])
+    assert main(["check", str(folder / "manifest.csv"), "--update", "--split", "train"]) == 2
+    assert "--update needs a manifest that is a CSV file" in capsys.readouterr().err
+
+
+def test_command_on_one_split_of_another_folder(videos, tmp_path, capsys):
+    (tmp_path / "m.csv").write_text((videos / "manifest.csv").read_text())
+    arguments = ["check", str(tmp_path / "m.csv"), "--root", str(videos), "--workers", "1"]
+    assert main([*arguments, "--split", "val"]) == 0
+    assert "\n4 videos; decoders accurate for:" in capsys.readouterr().out
+    assert main([*arguments, "--split", "val", "--min_frames", "21"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^short +4$", printed, re.MULTILINE)
+    assert "20 frames, fewer than 21" in printed
 
 
 def test_a_folder_and_a_list_can_be_checked(videos, tmp_path):
@@ -199,3 +250,18 @@ def test_a_folder_and_a_list_can_be_checked(videos, tmp_path):
         ("a b.mp4", "3"),
         ("c.mp4", "0"),
     ]
+
+
+def test_check_imports_neither_scipy_nor_reports():
+    """Both cost time, and scipy is for the statistics of sweeps only."""
+    code = (
+        "import sys\n"
+        "from gcvideo.cli import datasets\n"
+        "assert 'torch' not in sys.modules\n"  # help must not wait for it
+        "import gcvideo.dataset_tools.check, gcvideo.dataset_tools.entries, gcvideo.dataset_tools.findings\n"
+        "import gcvideo.dataset_tools.mirror, gcvideo.dataset_tools.pack, gcvideo.dataset_tools.prepare\n"
+        "wrong = {name for name in sys.modules if name.startswith(('scipy', 'gcvideo.report', 'gcvideo.sweep'))}\n"
+        "wrong |= {'decord', 'pytorch_lightning', 'gcvideo.models', 'gcvideo.training'} & set(sys.modules)\n"
+        "assert not wrong, wrong\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,8 +10,10 @@ import threading
 import pytest
 
 from gcvideo.cli.main import main
-from gcvideo.dataset_tools.mirror import ArchiveError, fetch, read_addresses, unpack
-from gcvideo.dataset_tools.sources import make_plan
+from gcvideo.dataset_tools.archives import ArchiveError, unpack
+from gcvideo.dataset_tools.mirror import FetchOptions, fetch, read_addresses
+from gcvideo.dataset_tools.plan import make_plan
+from gcvideo.errors import UsageError
 
 
 def tar(path, members, mode="w:gz"):
@@ -63,7 +65,7 @@ def test_download_unpack_and_match(server, tmp_path, capsys):
     out = tmp_path / "raw"
     arguments = ["download", "k400", str(out), "--splits", "val", "replacement", "--mirror", server.url]
     assert main(arguments) == 0
-    assert "all is there" in capsys.readouterr().out
+    assert f"{out}: complete" in capsys.readouterr().out
     assert (out / "val/part_0/abcdefghij0_000001_000011.mp4").read_bytes() == b"zero"
     assert (out / "val/part 1/home/user/abcdefghij1_000001_000011.mp4").read_bytes() == b"one"
     assert not list(out.rglob("._*"))
@@ -80,25 +82,43 @@ def test_download_unpack_and_match(server, tmp_path, capsys):
     assert server.asked == []  # and still is, unpacked
 
 
-def test_a_part_that_fails_is_told_and_tried_again(server, tmp_path):
+def test_a_failed_archive_is_reported_and_retried(server, tmp_path):
     out = tmp_path / "raw"
     archive = server.root / "400/val/part_0.tar.gz"
     whole = archive.read_bytes()
     archive.write_bytes(whole[:-20])
-    failed = fetch("k400", out, ["val"], server.url, progress=False)
+    failed = fetch("k400", out, ["val"], FetchOptions(server.url, progress=False))
     assert len(failed) == 1
     assert "part_0.tar.gz: can't be unpacked" in failed[0]
     assert not (out / "val/part_0").exists()
     assert (out / "val/part 1").is_dir()
     archive.write_bytes(whole)
-    assert fetch("k400", out, ["val"], server.url, progress=False) == []
+    assert fetch("k400", out, ["val"], FetchOptions(server.url, progress=False)) == []
     (server.root / "400/annotations/val.csv").unlink()
     (out / "annotations/val.csv").unlink()
-    assert "404" in fetch("k400", out, ["val"], server.url, progress=False)[0]
+    assert "404" in fetch("k400", out, ["val"], FetchOptions(server.url, progress=False))[0]
+
+
+def test_command_leaves_archives_packed(server, tmp_path):
+    arguments = ["download", "k400", str(tmp_path / "raw"), "--splits", "val", "--mirror", server.url]
+    assert main([*arguments, "--no_extract", "--jobs", "1"]) == 0
+    assert (tmp_path / "raw/archives/val/part_0.tar.gz").is_file()
+    assert not (tmp_path / "raw/val").exists()
+    with pytest.raises(SystemExit):
+        main([*arguments, "--jobs", "0"])
+    assert main(["download", "k400", str(tmp_path / "raw"), "--splits", "x"]) == 2
+
+
+def test_a_list_with_a_bad_line_fails_alone(server, tmp_path):
+    with (server.root / "400/val/k400_val_path.txt").open("a") as stream:
+        stream.write(f"{server.url}/\n")
+    failed = fetch("k400", tmp_path / "raw", ["val"], FetchOptions(server.url, progress=False))
+    assert failed == [f"the address '{server.url}/' names no file"]
+    assert (tmp_path / "raw/val/part_0").is_dir()
 
 
 def test_archives_can_stay_packed(server, tmp_path):
-    assert fetch("k400", tmp_path / "raw", ["val"], server.url, extract=False, progress=False) == []
+    assert fetch("k400", tmp_path / "raw", ["val"], FetchOptions(server.url, extract=False, progress=False)) == []
     assert sorted(path.name for path in (tmp_path / "raw/archives/val").glob("*.gz")) == [
         "part 1.tar.gz",
         "part_0.tar.gz",
@@ -164,7 +184,7 @@ def test_hostile_archives_write_nothing(tmp_path, member):
 
 
 def test_a_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("gcvideo.dataset_tools.mirror.ALLOWANCE", 1000)
+    monkeypatch.setattr("gcvideo.dataset_tools.archives.ALLOWANCE", 1000)
     tar(tmp_path / "bomb.tar.gz", [("zeros.mp4", bytes(10_000_000))])
     with pytest.raises(ArchiveError, match="unpacks to more than 100 times its size"):
         unpack(tmp_path / "bomb.tar.gz", tmp_path / "out" / "x")
@@ -176,8 +196,8 @@ def test_addresses():
     assert {row.dataset for row in rows} == {"k400", "k600", "k700", "k700_2020"}
     assert {row.kind for row in rows} == {"list", "annotations", "archive"}
     assert all(row.url.startswith("https://") for row in rows)
-    with pytest.raises(ValueError, match="no data set 'k500'; wanted one of"):
+    with pytest.raises(UsageError, match="no data set 'k500'; expected one of"):
         fetch("k500", "x")
-    with pytest.raises(ValueError, match=r"no split \['x'\] of k400; there are"):
+    with pytest.raises(UsageError, match=r"no split \['x'\] of k400; expected some of"):
         fetch("k400", "x", ["x"])
     assert main(["download", "k500", "x"]) == 2

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gcvideo.dataset_tools.pool import run_all
+from gcvideo.dataset_tools.pool import NoResult, run_all
 
 
 def work(job):
@@ -24,9 +24,9 @@ def work(job):
 def test_every_job_has_an_answer():
     jobs = ["a", "hang", "b", "kill", "c", "exit", "d"]
     answers = dict(run_all(work, jobs, workers=2, timeout_s=3))
-    assert answers["hang"] == "took longer than 3 s"
-    assert answers["kill"] == "ended its process (exit code -9)"
-    assert isinstance(answers["exit"], str)
+    assert answers["hang"] == NoResult("took longer than 3 s")
+    assert answers["kill"] == NoResult("ended its process (exit code -9)")
+    assert isinstance(answers["exit"], NoResult)
     assert [answers[job]["did"] for job in "abcd"] == ["a", "b", "c", "d"]
     assert os.getpid() not in {answers[job]["pid"] for job in "abcd"}
 
@@ -48,7 +48,7 @@ def test_jobs_are_read_as_they_are_needed():
 def test_workers_end_when_the_parent_is_killed(tmp_path, state):
     code = (
         "import sys, os, time, pathlib\n"
-        "from tests.prepare import test_pool\n"
+        "from tests.dataset_tools import test_pool\n"
         "from gcvideo.dataset_tools.pool import run_all\n"
         "for job, answer in run_all(test_pool.work, ['a', 'hang'], 1, 1000):\n"
         "    print(answer['pid'], flush=True)\n"

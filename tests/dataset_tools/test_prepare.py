@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -17,13 +18,17 @@ import pytest
 from gcvideo.cli.main import main
 from gcvideo.data.manifest import read_class_names, read_manifest
 from gcvideo.dataset_tools.journal import Journal, PrepareError
-from gcvideo.dataset_tools.prepare import COLUMNS, prepare
-from gcvideo.dataset_tools.sources import make_plan
+from gcvideo.dataset_tools.plan import Part, make_plan
+from gcvideo.dataset_tools.prepare import PrepareOptions, merge, prepare
+from gcvideo.dataset_tools.records import Failed, Prepared, from_json, to_json
+from gcvideo.dataset_tools.summary import COLUMNS, Coverage
 from gcvideo.dataset_tools.synthetic import write_video
 from gcvideo.dataset_tools.transcode import Encoding
+from gcvideo.errors import UsageError
 from tests.conftest import numbered_frames
 
 ENCODING = Encoding(short_side=48, preset="veryfast")
+QUIET = PrepareOptions(progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,7 @@ def raw(tmp_path_factory):
 
 
 def files_of(out):
-    """Relative path -> contents, of all but the notes of the run."""
+    """Relative path -> contents, without the journals."""
     return {
         str(path.relative_to(out)): path.read_bytes()
         for path in sorted(out.rglob("*"))
@@ -52,7 +57,7 @@ def files_of(out):
 def whole(raw, tmp_path_factory):
     """Output of an uninterrupted run, and its summary."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    return out, prepare(make_plan(raw), raw, out, ENCODING, workers=2, progress=False)
+    return out, prepare(make_plan(raw), out, ENCODING, PrepareOptions(workers=2, progress=False))
 
 
 def test_what_is_written(whole):
@@ -64,31 +69,31 @@ def test_what_is_written(whole):
     assert len(rows) == 8
     first = rows[0]
     assert (first["path"], first["label"], first["split"]) == ("train/run/-v 3.mp4", "run", "train")
-    assert (first["num_frames"], first["fps"], first["width"], first["height"], first["decoder"]) == (
-        "23", "15.0", "60", "48", "pyav",
+    assert (first["num_frames"], first["fps"], first["width"], first["height"]) == (
+        "23", "15.0", "60", "48",
     )  # fmt: skip
     assert (out / "classes.txt").read_text() == "run\nwalk far\n"
     with (out / "failures.csv").open(newline="") as stream:
         failures = {row["path"]: row["reason"] for row in csv.DictReader(stream)}
     assert failures["train/run/-v 1.mp4"].startswith("can't be opened: truncated, or not a video")
     assert failures["val/run/-v 9.mp4"].startswith("not an MP4")
-    assert summary == json.loads((out / "summary.json").read_text())
-    assert (summary["official"], summary["present"], summary["failed"], summary["missing"]) == (10, 8, 2, 0)
-    assert summary["splits"] == {"train": {"official": 7, "present": 6}, "val": {"official": 3, "present": 2}}
-    assert summary["classes"]["run"]["val"] == {"official": 2, "present": 1}
+    assert asdict(summary) == json.loads((out / "summary.json").read_text())
+    assert (summary.official, summary.present, summary.failed, summary.missing) == (10, 8, 2, 0)
+    assert summary.splits == {"train": Coverage(official=7, present=6), "val": Coverage(official=3, present=2)}
+    assert summary.classes["run"]["val"] == Coverage(official=2, present=1)
     assert len(read_manifest(out / "manifest.csv", "train")) == 6
     assert read_class_names(out / "manifest.csv") == ["run", "walk far"]
     assert not list((out / ".prepare" / "making-1-of-1").iterdir())
 
 
-def test_shards_and_a_merge_give_the_same(raw, whole, tmp_path):
+def test_parts_and_a_merge_give_the_same(raw, whole, tmp_path):
     plan, out = make_plan(raw), tmp_path / "out"
     for number in (2, 1):
-        assert prepare(plan, raw, out, ENCODING, shard=(number, 3), progress=False) is None
-    with pytest.raises(PrepareError, match="3 of 10 videos are not prepared yet: not all shards are done"):
-        prepare(plan, raw, out, ENCODING, merge=True, progress=False)
-    prepare(plan, raw, out, ENCODING, shard=(3, 3), progress=False)
-    assert prepare(plan, raw, out, ENCODING, merge=True, progress=False) == whole[1]
+        assert prepare(plan, out, ENCODING, PrepareOptions(part=Part(number, 3), progress=False)) is None
+    with pytest.raises(UsageError, match="3 of 10 videos are not prepared yet: not all parts are done"):
+        merge(plan, out, ENCODING)
+    prepare(plan, out, ENCODING, PrepareOptions(part=Part(3, 3), progress=False))
+    assert merge(plan, out, ENCODING) == whole[1]
     assert files_of(out) == files_of(whole[0])
 
 
@@ -96,48 +101,48 @@ def test_nothing_is_done_twice(raw, whole, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(whole[0], out)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")}
-    assert prepare(make_plan(raw), raw, out, ENCODING, progress=False) == whole[1]
-    # a video in its place that was not noted is taken as it is; a line that was cut off does not count
+    assert prepare(make_plan(raw), out, ENCODING, QUIET) == whole[1]
+    # a complete video that was not recorded is kept; a line that was cut off does not count
     journal = out / ".prepare" / "1-of-1.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
     journal.write_text("".join(lines[:4]) + lines[4][:30])
-    prepare(make_plan(raw), raw, out, ENCODING, progress=False)
+    prepare(make_plan(raw), out, ENCODING, QUIET)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")} == before
     assert files_of(out) == files_of(whole[0])
 
 
-def test_failures_can_be_tried_again(raw, whole, tmp_path):
+def test_failures_can_be_retried(raw, whole, tmp_path):
     out, mended = tmp_path / "out", tmp_path / "raw"
     shutil.copytree(whole[0], out)
     shutil.copytree(raw, mended)
     write_video(mended / "val" / "run" / "-v 9.mp4", numbered_frames(9, 64, 80))
-    assert prepare(make_plan(mended), mended, out, ENCODING, progress=False)["failed"] == 2
-    assert prepare(make_plan(mended), mended, out, ENCODING, retry=True, progress=False)["failed"] == 1
+    assert prepare(make_plan(mended), out, ENCODING, QUIET).failed == 2
+    assert prepare(make_plan(mended), out, ENCODING, PrepareOptions(retry=True, progress=False)).failed == 1
 
 
 def test_other_settings_and_a_second_process_are_refused(raw, whole, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(whole[0], out)
-    with pytest.raises(PrepareError, match=r"other settings \(short_side was 48 and is now 64\)"):
-        prepare(make_plan(raw), raw, out, Encoding(short_side=64, preset="veryfast"), progress=False)
+    with pytest.raises(UsageError, match=r"other settings \(short_side was 48 and is now 64\)"):
+        prepare(make_plan(raw), out, Encoding(short_side=64, preset="veryfast"), QUIET)
     settings = json.loads((out / ".prepare" / "settings.json").read_text())
-    journal = Journal(out, settings, (1, 1))
-    with pytest.raises(PrepareError, match="another process prepares shard 1/1"):
-        prepare(make_plan(raw), raw, out, ENCODING, progress=False)
+    journal = Journal(out, settings, Part(1, 1))
+    with pytest.raises(PrepareError, match="another process prepares part 1/1"):
+        prepare(make_plan(raw), out, ENCODING, QUIET)
     journal.close()
     for place in (raw, raw / "train", raw.parent):
-        with pytest.raises(PrepareError, match="must not lie in each other"):
-            prepare(make_plan(raw), raw, place, ENCODING, progress=False)
-    with pytest.raises(PrepareError, match="nothing was prepared here"):
-        prepare(make_plan(raw), raw, tmp_path / "elsewhere", ENCODING, merge=True, progress=False)
+        with pytest.raises(UsageError, match="must not contain each other"):
+            prepare(make_plan(raw), place, ENCODING, QUIET)
+    with pytest.raises(UsageError, match="nothing was prepared here"):
+        merge(make_plan(raw), tmp_path / "elsewhere", ENCODING)
     assert not (tmp_path / "elsewhere").exists()
     (out / ".prepare" / "settings.json").write_text("")
-    with pytest.raises(PrepareError, match=r"settings.json can't be read"):
-        prepare(make_plan(raw), raw, out, ENCODING, progress=False)
+    with pytest.raises(UsageError, match=r"settings.json can't be read"):
+        prepare(make_plan(raw), out, ENCODING, QUIET)
 
 
-def test_journals_of_machines_that_went_down(raw, whole, tmp_path):
-    """Lines that are no records are passed over, a success beats a failure, what is gone or harmed is made anew."""
+def test_journals_of_machines_that_crashed(raw, whole, tmp_path):
+    """Lines that are not records are ignored, a success beats a failure, what is gone or damaged is prepared again."""
     out = tmp_path / "out"
     shutil.copytree(whole[0], out)
     notes = out / ".prepare"
@@ -145,13 +150,51 @@ def test_journals_of_machines_that_went_down(raw, whole, tmp_path):
     (notes / "2-of-2.jsonl").write_bytes(
         b"\0\0\0\ngarbage\n{}\n[1]\n" + json.dumps({"target": target, "failed": "then"}).encode() + b"\n{\xff"
     )
-    assert "failed" not in Journal(out, json.loads((notes / "settings.json").read_text()), (9, 9)).done()[target]
+    journal = Journal(out, json.loads((notes / "settings.json").read_text()), Part(9, 9))
+    assert isinstance(journal.outcomes()[target], Prepared)
+    journal.close()
     (out / target).unlink()
     (out / "val" / "walk far" / "-v 8.mp4").write_bytes(b"harmed")
     lines = (notes / "1-of-1.jsonl").read_text().splitlines(keepends=True)
     (notes / "1-of-1.jsonl").write_text("".join(line for line in lines if "-v 8" not in line))
-    assert prepare(make_plan(raw), raw, out, ENCODING, progress=False) == whole[1]
+    assert prepare(make_plan(raw), out, ENCODING, QUIET) == whole[1]
     assert files_of(out) == files_of(whole[0])
+
+
+def test_records_survive_the_journal():
+    for outcome in (Prepared("a\u2028\n.mp4", 20, 29.97, 64, 48, "0" * 64), Failed("ü/b.mp4", "a\nreason")):
+        line = to_json(outcome)
+        assert "\n" not in line
+        assert from_json(line.encode()) == outcome
+
+
+@pytest.mark.parametrize(
+    "line",
+    (b"", b"null", b"{}", b'{"target": "a"}', b'{"target": "a", "num_frames": 3}', b'{"target": "a", "x": 1}', b"\xff",
+     b'{"target": "a", "num_frames": 0, "fps": 1, "width": 1, "height": 1, "sha256": ""}'),
+)  # fmt: skip
+def test_lines_that_are_not_records(line):
+    with pytest.raises(ValueError):  # noqa: PT011 (the cause differs)
+        from_json(line)
+
+
+def test_a_killed_process_releases_its_journal(tmp_path):
+    code = (
+        "import pathlib, sys, time\n"
+        "from gcvideo.dataset_tools.journal import Journal\n"
+        "from gcvideo.dataset_tools.plan import Part\n"
+        "journal = Journal(pathlib.Path(sys.argv[1]), {}, Part())\n"
+        "print('locked', flush=True)\n"
+        "time.sleep(1000)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "locked\n"
+    with pytest.raises(PrepareError, match="another process prepares part 1/1"):
+        Journal(tmp_path, {}, Part())
+    process.kill()
+    process.wait()
+    Journal(tmp_path, {}, Part()).close()
+    Journal(tmp_path, {}, Part()).close()
 
 
 def test_a_raw_folder_that_is_gone_stops_the_run(raw, tmp_path):
@@ -159,23 +202,26 @@ def test_a_raw_folder_that_is_gone_stops_the_run(raw, tmp_path):
     shutil.copytree(raw, copy)
     plan = make_plan(copy)
     shutil.rmtree(copy)
-    with pytest.raises(PrepareError, match="the raw folder .* is gone; the same command goes on"):
-        prepare(plan, copy, tmp_path / "out", ENCODING, progress=False)
+    with pytest.raises(PrepareError, match="the raw folder .* is gone; the same command resumes"):
+        prepare(plan, tmp_path / "out", ENCODING, QUIET)
 
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(raw, tmp_path, monkeypatch):
     """The error of a full disk, raised where the encoder writes."""
-    from gcvideo.dataset_tools import prepare as module
+    from gcvideo.dataset_tools import prepare as orchestration
+    from gcvideo.dataset_tools import prepare_video
 
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "transcode", full)
-    monkeypatch.setattr(module, "run_all", lambda work, jobs, workers, timeout_s: ((job, work(job)) for job in jobs))
-    with pytest.raises(PrepareError, match="No space left on device; the same command goes on"):
-        prepare(make_plan(raw), raw, tmp_path / "out", ENCODING, progress=False)
+    monkeypatch.setattr(prepare_video, "transcode", full)
+    monkeypatch.setattr(
+        orchestration, "run_all", lambda work, jobs, workers, timeout_s: ((job, work(job)) for job in jobs)
+    )
+    with pytest.raises(PrepareError, match="No space left on device; the same command resumes"):
+        prepare(make_plan(raw), tmp_path / "out", ENCODING, QUIET)
     monkeypatch.undo()
-    assert prepare(make_plan(raw), raw, tmp_path / "out", ENCODING, workers=2, progress=False)["present"] == 8
+    assert prepare(make_plan(raw), tmp_path / "out", ENCODING, PrepareOptions(workers=2, progress=False)).present == 8
 
 
 def test_whole_videos_are_trimmed_and_clips_named_by_their_id_are_not(tmp_path):
@@ -187,7 +233,7 @@ def test_whole_videos_are_trimmed_and_clips_named_by_their_id_are_not(tmp_path):
     annotations.write_text(
         "label,youtube_id,time_start,time_end,split\nrun,aaaaaaaaaaa,2,6,train\nrun,bbbbbbbbbbb,40,44,train\n"
     )
-    prepare(make_plan(raw, [annotations]), raw, tmp_path / "out", ENCODING, progress=False)
+    prepare(make_plan(raw, [annotations]), tmp_path / "out", ENCODING, QUIET)
     with (tmp_path / "out" / "manifest.csv").open(newline="") as stream:
         frames = {row["path"]: row["num_frames"] for row in csv.DictReader(stream)}
     assert frames == {
@@ -198,26 +244,59 @@ def test_whole_videos_are_trimmed_and_clips_named_by_their_id_are_not(tmp_path):
 def test_command(raw, whole, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["prepare", str(raw), str(out), "--short_side", "48", "--preset", "veryfast", "--workers", "2"]
-    assert main([*arguments, "--shard", "1/2"]) == 0
-    assert "shard 1/2 is done; when all are, run the same command with --merge" in capsys.readouterr().out
+    assert main([*arguments, "--part", "1/2"]) == 0
+    assert "part 1/2 is done; when all are, run the same command with --merge" in capsys.readouterr().out
     assert main([*arguments, "--merge"]) == 2
     assert "5 of 10 videos are not prepared yet" in capsys.readouterr().err
-    assert main([*arguments, "--shard", "2/2"]) == 1
-    told = capsys.readouterr().out
-    assert "8 of 10 official videos are prepared" in told
-    assert "missing: 0; failed: 2" in told
+    assert main([*arguments, "--part", "2/2"]) == 1
+    printed = capsys.readouterr().out
+    assert "8 of 10 official videos are prepared" in printed
+    assert "missing: 0; failed: 2" in printed
     assert files_of(out) == files_of(whole[0])
     assert main([*arguments, "--crf", "30"]) == 2
     assert "error: " in capsys.readouterr().err
-    for wrong in (["--shard", "3/2"], ["--shard", "x"], ["--workers", "0"], ["--timeout_s", "0"], ["--shards", "-1"]):
+    for wrong in (["--part", "3/2"], ["--part", "x"], ["--workers", "0"], ["--timeout_s", "0"], ["--shards", "-1"]):
         with pytest.raises(SystemExit) as caught:
             main([*arguments, *wrong])
         assert caught.value.code == 2
 
 
+def test_command_on_lists_of_ucf101(tmp_path, capsys):
+    """With the options that no other test sets; a failure is retried, and the set is packed."""
+    raw, lists, out = tmp_path / "raw", tmp_path / "lists", tmp_path / "out"
+    names = ("v_Yo_g01_c01", "v_Yo_g02_c01", "v_Yo_g03_c01")
+    (raw / "Yo").mkdir(parents=True)
+    lists.mkdir()
+    for number, name in enumerate(names):
+        write_video(raw / "Yo" / f"{name}.mp4", numbered_frames(12 + number, 64, 80))
+    intact = (raw / "Yo" / f"{names[0]}.mp4").read_bytes()
+    (raw / "Yo" / f"{names[0]}.mp4").write_bytes(b"<html>")
+    (lists / "trainlist02.txt").write_text(f"Yo/{names[0]}.avi 1\nYo/{names[1]}.avi 1\n")
+    (lists / "testlist02.txt").write_text(f"Yo/{names[2]}.avi\n")
+    arguments = [
+        "prepare", str(raw), str(out), "--annotations", str(lists), "--split_number", "2", "--encoder", "pyav",
+        "--short_side", "48", "--crf", "30", "--preset", "ultrafast", "--workers", "1", "--timeout_s", "100",
+    ]  # fmt: skip
+    assert main(arguments) == 1
+    assert "2 of 3 official videos are prepared" in capsys.readouterr().out
+    (raw / "Yo" / f"{names[0]}.mp4").write_bytes(intact)
+    assert main(arguments) == 1  # a failure is not retried ...
+    assert main([*arguments, "--retry", "--shards", "1"]) == 0  # ... unless it is asked for
+    printed = capsys.readouterr().out
+    assert "  test: 1 of 1\n  train: 2 of 2\n" in printed
+    assert f"shards: {out / 'shards' / 'manifest.csv'}" in printed
+    assert read_manifest(out / "manifest.csv", "train")[0].name == f"Yo/{names[0]}.mp4"
+    assert sorted(path.name for path in (out / "shards").glob("*.tar")) == ["test-000000.tar", "train-000000.tar"]
+    settings = json.loads((out / ".prepare" / "settings.json").read_text())
+    assert settings == {"short_side": 48, "crf": 30, "preset": "ultrafast", "encoder": "pyav"}
+    assert main([*arguments, "--encoder", "ffmpeg"]) == 2
+    assert main([*arguments, "--preset", "x"]) == 2
+    assert "error: preset must be one of ultrafast" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_killed_at_twenty_moments(tmp_path):
-    """Of videos that are noise and take their time."""
+    """With videos of noise, which take long to encode."""
     noise = np.random.default_rng(0)
     (tmp_path / "raw" / "a").mkdir(parents=True)
     for number in range(40):

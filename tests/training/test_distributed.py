@@ -10,6 +10,8 @@ SCRIPT = """
 import json, sys
 import pytorch_lightning as pl, torch
 from gcvideo.data.datamodule import VideoDataModule
+from gcvideo.data.sampling import Clip
+from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.training.task import VideoTask
 
 class Keep(pl.Callback):
@@ -27,8 +29,8 @@ if __name__ == "__main__":
     manifest, out, devices = sys.argv[1], sys.argv[2], int(sys.argv[3])
     torch.set_num_threads(1)
     pl.seed_everything(0, workers=True)
-    data = VideoDataModule(manifest, clip_frames=4, stride=1, size=32, short_side_min=32, short_side_max=36,
-                           temporal_views=2, batch_size=3, num_workers=0)
+    data = VideoDataModule(manifest, clip=Clip(frames=4, stride=1), augment=Augmentation(32, (32, 36)),
+                           views=Views(temporal=2), batch_size=3, num_workers=0)
     task = VideoTask(data.class_names, "slowonly_tiny", "gc_all", dropout=0.0)
     trainer = pl.Trainer(accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", logger=False,
                          use_distributed_sampler=False, enable_checkpointing=False, enable_progress_bar=False,

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+import torch.distributed
+import torch.multiprocessing
 
-from gcvideo.training.metrics import VideoScores, accuracies, average_views
+from gcvideo.training.metrics import VideoResults, VideoScores, accuracies, average_views, num_better
 
 
 def test_views_are_averaged_as_probabilities():
@@ -32,15 +34,83 @@ def test_top_5_of_fewer_classes():
     assert accuracies(3, "")(torch.eye(3), torch.tensor([1, 2, 0])) == {"top1": 0.0, "top5": 1.0}
 
 
-def test_scores_are_sorted_by_video_with_the_ranks_of_their_views():
+def test_results_are_sorted_by_video_and_count_the_better_classes_of_each_view():
     scores = VideoScores()
     logits = torch.tensor([[[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]], [[0.0, 0.0, 1.0], [0.0, 5.0, 0.0]]])
     scores.update(torch.tensor([7, 2]), torch.tensor([0, 1]), logits)
-    indices, labels, ranks, probabilities = scores.compute()
-    assert indices.tolist() == [2, 7]
-    assert labels.tolist() == [1, 0]
-    assert ranks.tolist() == [[1, 0], [0, 2]]
-    torch.testing.assert_close(probabilities, average_views(logits)[[1, 0]])
+    results = scores.compute()
+    assert isinstance(results, VideoResults)
+    assert results.indices.tolist() == [2, 7]
+    assert results.labels.tolist() == [1, 0]
+    assert results.better.tolist() == [[1, 0], [0, 2]]
+    torch.testing.assert_close(results.scores, average_views(logits)[[1, 0]])
+
+
+def test_a_class_that_ties_with_the_true_one_is_not_better():
+    logits = torch.tensor([[[2.0, 2.0, 1.0], [0.0, 3.0, 3.0]]])
+    assert num_better(logits, torch.tensor([0])).tolist() == [[0, 2]]
+
+
+@pytest.mark.parametrize("num_views, num_classes", ((1, 1), (1, 3), (4, 1)))
+def test_one_video_keeps_its_dimensions(num_views, num_classes):
+    """torchmetrics squeezes tensors of one element."""
+    scores = VideoScores()
+    scores.update(torch.tensor([5]), torch.tensor([0]), torch.randn(1, num_views, num_classes))
+    results = scores.compute()
+    assert (results.indices.shape, results.labels.shape) == ((1,), (1,))
+    assert (results.better.shape, results.scores.shape) == ((1, num_views), (1, num_classes))
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    (
+        ((2,), (3,), (2, 4), (2, 5)),
+        ((2,), (2,), (8,), (2, 5)),
+        ((2,), (2,), (2, 4), (2, 4, 5)),
+        ((2, 1), (2,), (2, 4), (2, 5)),
+    ),
+)
+def test_results_of_other_shapes_are_refused(shapes):
+    with pytest.raises(
+        ValueError, match=r"expected indices \[N\], labels \[N\], better \[N, V\] and scores \[N, K\], got"
+    ):
+        VideoResults(*(torch.zeros(shape) for shape in shapes))
+
+
+def test_reset_forgets_the_videos():
+    scores = VideoScores()
+    for _ in range(2):
+        scores.update(torch.tensor([3]), torch.tensor([0]), torch.randn(1, 2, 4))
+        assert scores.compute().indices.tolist() == [3]
+        scores.reset()
+
+
+def _evaluate_on_rank(rank, counts, folder):
+    """Process `rank` of `len(counts)`: evaluate `counts[rank]` videos and save the results of all."""
+    torch.set_num_threads(1)
+    store = f"file://{folder}/store"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=len(counts))
+    scores = VideoScores()
+    for index in range(sum(counts[:rank]), sum(counts[: rank + 1])):
+        logits = torch.randn(1, 2, 3, generator=torch.Generator().manual_seed(index))
+        scores.update(torch.tensor([index]), torch.tensor([index % 3]), logits)
+    torch.save(tuple(scores.compute()), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("counts", ((2, 1), (1, 0)))
+def test_two_processes_give_the_results_of_one(tmp_path, counts):
+    """Also where one rank has no video, because all of its videos are broken."""
+    torch.multiprocessing.spawn(_evaluate_on_rank, (counts, str(tmp_path)), nprocs=2)
+    one = VideoScores()
+    for index in range(sum(counts)):
+        logits = torch.randn(1, 2, 3, generator=torch.Generator().manual_seed(index))
+        one.update(torch.tensor([index]), torch.tensor([index % 3]), logits)
+    for rank in (0, 1):
+        results = VideoResults(*torch.load(tmp_path / f"{rank}.pt", weights_only=True))
+        for actual, expected in zip(results, one.compute()):
+            assert torch.equal(actual, expected)
 
 
 def test_a_video_counted_twice_is_an_error():

@@ -1,13 +1,11 @@
-"""Parameter groups and schedules: exact values and laws."""
-
-import math
+"""Parameter groups and optimizers: exact values and laws."""
 
 import pytest
 import torch
 from torch import nn
 
 from gcvideo import create_model
-from gcvideo.training.optim import build_optimizer, lr_factor, parameter_groups, scaled_lr
+from gcvideo.training.optim import OPTIMIZERS, Optimization, parameter_groups
 
 
 def test_norms_and_biases_are_not_decayed():
@@ -34,44 +32,42 @@ def test_frozen_parameters_are_left_out():
 
 def test_optimizers():
     model = nn.Linear(2, 2)
-    sgd = build_optimizer("sgd", model, 0.1, 1e-4, 0.9)
+    sgd = Optimization("sgd", momentum=0.9).build(model, 0.1)
     assert isinstance(sgd, torch.optim.SGD)
     assert sgd.defaults["nesterov"]
-    assert not build_optimizer("sgd", model, 0.1, 1e-4, 0.0).defaults["nesterov"]
-    adamw = build_optimizer("adamw", model, 0.1, 1e-4, 0.8)
+    assert not Optimization("sgd", momentum=0.0).build(model, 0.1).defaults["nesterov"]
+    adamw = Optimization("adamw", momentum=0.8).build(model, 0.1)
     assert isinstance(adamw, torch.optim.AdamW)
     assert adamw.defaults["betas"] == (0.8, 0.999)
-    with pytest.raises(ValueError, match="optimizer must be 'sgd' or 'adamw', got 'lars'"):
-        build_optimizer("lars", model, 0.1, 0, 0.9)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_takes_its_settings_and_steps(name):
+    model = nn.Linear(2, 2)
+    optimizer = Optimization(name, weight_decay=0.25).build(model, 0.5)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.25, 0.0]
+    assert {group["lr"] for group in optimizer.param_groups} == {0.5}
+    before = model.weight.clone()
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    assert not torch.equal(model.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    (
+        ({"name": "lars"}, "optim.name must be one of .'sgd', 'adamw'., got 'lars'"),
+        ({"lr_batch": 0}, "optim.lr_batch must be at least 1 or null, got 0"),
+        ({"momentum": 1.0}, "optim.momentum must be in .0, 1., got 1.0"),
+        ({"weight_decay": -1.0}, "optim.weight_decay must not be negative, got -1.0"),
+        ({"label_smoothing": 1.5}, "optim.label_smoothing must be in .0, 1., got 1.5"),
+    ),
+)
+def test_bad_optimization(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Optimization(**settings)
 
 
 def test_linear_scaling():
-    assert scaled_lr(0.1, 512, 64) == pytest.approx(0.8)
-    assert scaled_lr(0.1, 512, None) == 0.1
-
-
-def test_cosine_with_warmup():
-    factors = [lr_factor(step, 100, "cosine", warmup_steps=10, warmup_start=0.01) for step in range(101)]
-    assert factors[0] == 0.01
-    assert factors[10] == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.1)))
-    assert factors[5] == pytest.approx((factors[0] + factors[10]) / 2)
-    assert factors[50] == pytest.approx(0.5)
-    assert factors[100] == pytest.approx(0)
-    assert all(a < b for a, b in zip(factors[:10], factors[1:11]))
-    assert all(a > b for a, b in zip(factors[10:], factors[11:]))
-
-
-def test_cosine_is_that_of_pyslowfast():
-    """`lr_func_cosine`: COSINE_END_LR + (BASE - END) * (cos(pi * epoch / MAX_EPOCH) + 1) * 0.5, END = 0."""
-    for step in (0, 7, 33, 99):
-        assert lr_factor(step, 100) == pytest.approx((math.cos(math.pi * step / 100) + 1) * 0.5)
-
-
-def test_multistep():
-    factors = [lr_factor(step, 40, "multistep", milestones=(10, 30), gamma=0.1) for step in (0, 9, 10, 29, 30, 39)]
-    assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
-
-
-def test_unknown_schedule():
-    with pytest.raises(ValueError, match="schedule must be 'cosine' or 'multistep', got 'poly'"):
-        lr_factor(0, 10, "poly")
+    assert Optimization(lr_batch=64).peak_lr(0.1, 512) == pytest.approx(0.8)
+    assert Optimization(lr_batch=None).peak_lr(0.1, 512) == 0.1

@@ -1,25 +1,32 @@
 """The task under a real Trainer: it learns, counts videos once, follows its schedule, resumes with the same data."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 
-from gcvideo.data.datamodule import VideoDataModule
-from gcvideo.training.task import VideoTask
+from gcvideo.data.datamodule import Loading, Splits, VideoDataModule
+from gcvideo.data.sampling import Clip
+from gcvideo.data.transforms import Augmentation, Views
+from gcvideo.errors import GcvideoError
+from gcvideo.training.optim import Optimization
+from gcvideo.training.schedule import Schedule
+from gcvideo.training.task import Execution, Pixels, VideoTask
 
 NAMES = ["a", "b", "c"]
+ADAMW = Optimization("adamw", lr_batch=None)
 
 
 def data(manifest, **arguments):
-    defaults = {"stride": 1, "size": 32, "short_side_min": 32, "short_side_max": 36, "clip_frames": 4}
-    return VideoDataModule(str(manifest), **(defaults | {"batch_size": 3, "num_workers": 0} | arguments))
+    defaults = {"clip": Clip(4, 1), "augment": Augmentation(32, (32, 36)), "batch_size": 3, "num_workers": 0}
+    return VideoDataModule(str(manifest), **(defaults | arguments))
 
 
 def task(names, **arguments):
-    defaults = {"lr": 0.01, "lr_batch": None, "dropout": 0.0, "optimizer": "adamw"}
+    defaults = {"lr": 0.01, "dropout": 0.0, "optim": ADAMW}
     return VideoTask(names, "slowonly_tiny", "gc_all", **(defaults | arguments))
 
 
@@ -48,7 +55,7 @@ def test_normalisation_is_on_the_device_and_exact():
     expected = (clips.float() / 255 - 0.45) / 0.225
     torch.testing.assert_close(model.normalise(clips), expected)
     assert model.normalise(clips).is_contiguous(memory_format=torch.channels_last_3d)
-    assert task(NAMES, channels_last=False).normalise(clips).is_contiguous()
+    assert task(NAMES, execution=Execution(channels_last=False)).normalise(clips).is_contiguous()
 
 
 def test_views_go_through_the_net_one_by_one():
@@ -63,25 +70,31 @@ def test_it_learns_two_videos_by_heart(tmp_path, synthetic):
     lines = synthetic.read_text().splitlines()
     manifest = synthetic.with_name("two.csv")
     manifest.write_text("\n".join([lines[0], *lines[1:3]]) + "\n")
-    module = data(manifest, val_split="train", batch_size=2, flip=False, clip_frames=8)
+    module = data(
+        manifest,
+        splits=Splits(val="train"),
+        batch_size=2,
+        augment=Augmentation(32, (32, 36), flip=False),
+        clip=Clip(8, 1),
+    )
     runner = trainer(tmp_path, max_epochs=30, limit_val_batches=0)
     runner.fit(task(module.class_names, lr=0.005), module)
     assert runner.callback_metrics["train/loss"] < 0.1
 
 
 def test_validation_and_test_count_every_video_once(tmp_path, synthetic):
-    module = data(synthetic, temporal_views=2, eval_batch_size=4)
+    module = data(synthetic, views=Views(temporal=2), loading=Loading(eval_batch_size=4))
     model = task(module.class_names)
     runner = trainer(tmp_path)
     metrics = runner.validate(model, module, verbose=False)[0]
     assert set(metrics) == {"val/loss", "val/clip_top1", "val/clip_top5", "val/video_top1", "val/video_top5"}
     runner.test(model, module, verbose=False)
-    indices, labels, ranks, scores = model.scores.compute()
+    indices, labels, better, scores = model.scores.compute()
     assert indices.tolist() == list(range(6))
-    assert ranks.shape == (6, 6)  # 2 in time x 3 in space
+    assert better.shape == (6, 6)  # 2 in time x 3 in space
     by_hand = (scores.argmax(1) == labels).float().mean().item()
     assert runner.callback_metrics["test/video_top1"].item() == pytest.approx(by_hand)
-    assert runner.callback_metrics["test/clip_top1"].item() == pytest.approx((ranks == 0).float().mean().item())
+    assert runner.callback_metrics["test/clip_top1"].item() == pytest.approx((better == 0).float().mean().item())
 
 
 def test_predictions_are_distributions(tmp_path, synthetic):
@@ -94,7 +107,12 @@ def test_predictions_are_distributions(tmp_path, synthetic):
 def test_learning_rate_is_scaled_and_follows_the_schedule(tmp_path, synthetic):
     record = Record()
     module = data(synthetic)
-    model = task(module.class_names, lr=0.1, lr_batch=48, optimizer="sgd", warmup_epochs=0.5, warmup_start=0.5)
+    model = task(
+        module.class_names,
+        lr=0.1,
+        optim=Optimization("sgd", 48),
+        schedule=Schedule(warmup_epochs=0.5, warmup_start=0.5),
+    )
     trainer(tmp_path, record, max_epochs=2, accumulate_grad_batches=2, limit_val_batches=0).fit(model, module)
     peak = 0.1 * 3 * 2 / 48  # 3 clips, 2 batches accumulated
     cosine = [0.5 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
@@ -108,7 +126,7 @@ def test_bf16_clipping_smoothing_and_moving_average_run(tmp_path, synthetic):
         tmp_path, EMAWeightAveraging(decay=0.5), precision="bf16-mixed", gradient_clip_val=1.0, max_steps=3,
         limit_val_batches=1,
     )  # fmt: skip
-    runner.fit(task(module.class_names, label_smoothing=0.1), module)
+    runner.fit(task(module.class_names, optim=replace(ADAMW, label_smoothing=0.1)), module)
     assert runner.global_step == 3
     assert torch.isfinite(runner.callback_metrics["train/loss"])
 
@@ -117,19 +135,19 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, synthetic):
     module = data(synthetic)
     model = task(module.class_names)
     torch.nn.init.constant_(model.net.blocks[0].conv.weight, math.nan)
-    with pytest.raises(RuntimeError, match="the training loss is nan at step 0; lower model.lr"):
+    with pytest.raises(GcvideoError, match="the training loss is nan at step 0; lower model.lr"):
         trainer(tmp_path).fit(model, module)
 
 
 def test_class_names_and_settings_travel_in_a_checkpoint_that_loads_safely(tmp_path, synthetic):
     module = data(synthetic)
     runner = trainer(tmp_path, max_steps=1, limit_val_batches=0)
-    model = task(module.class_names, ratio=0.5)
+    model = task(module.class_names, block={"ratio": 0.5})
     runner.fit(model, module)
     runner.save_checkpoint(tmp_path / "a.ckpt")
     content = torch.load(tmp_path / "a.ckpt", weights_only=True)
     assert content["hyper_parameters"]["class_names"] == module.class_names
-    assert content["datamodule_hyper_parameters"]["stride"] == 1
+    assert content["datamodule_hyper_parameters"]["clip"]["stride"] == 1
     again = VideoTask.load_from_checkpoint(tmp_path / "a.ckpt", weights_only=True)
     assert again.class_names == module.class_names
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in again.state_dict().items())
@@ -161,15 +179,19 @@ def test_a_resumed_run_goes_on_with_the_same_data(tmp_path, synthetic, stop, wor
 def test_settings_of_the_resuming_run_win(tmp_path, synthetic):
     module = data(synthetic)
     runner = trainer(tmp_path, max_epochs=2, max_steps=4, limit_val_batches=0)
-    runner.fit(task(module.class_names, lr=0.01, weight_decay=0.5), module)
+    runner.fit(task(module.class_names, lr=0.01, optim=replace(ADAMW, weight_decay=0.5, momentum=0.5)), module)
     runner.save_checkpoint(tmp_path / "a.ckpt")
     record = Record()
     runner = trainer(tmp_path, record, max_epochs=2, limit_val_batches=0)
     runner.fit(
-        task(module.class_names, lr=0.8, weight_decay=0.25), module, ckpt_path=tmp_path / "a.ckpt", weights_only=True
+        task(module.class_names, lr=0.8, optim=replace(ADAMW, weight_decay=0.25)),
+        module,
+        ckpt_path=tmp_path / "a.ckpt",
+        weights_only=True,
     )
     assert record.rates[0] == pytest.approx(0.8 * 0.5)  # half of the cosine
     assert [group["weight_decay"] for group in runner.optimizers[0].param_groups] == [0.25, 0.0]
+    assert [group["betas"] for group in runner.optimizers[0].param_groups] == [(0.9, 0.999)] * 2
 
 
 def test_no_class_names():
@@ -178,7 +200,7 @@ def test_no_class_names():
 
 
 def test_pixels_are_normalised_by_channel():
-    model = VideoTask(NAMES, "slowonly_tiny", mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 1.0))
+    model = VideoTask(NAMES, "slowonly_tiny", pixels=Pixels((0.1, 0.2, 0.3), (0.5, 0.25, 1.0)))
     clips = torch.full((1, 3, 2, 4, 4), 51, dtype=torch.uint8)  # 0.2
     expected = torch.tensor([0.2, 0.0, -0.1]).view(1, 3, 1, 1, 1).expand(1, 3, 2, 4, 4)
     torch.testing.assert_close(model.normalise(clips), expected)
@@ -219,9 +241,10 @@ def test_an_image_model_learns_images_through_the_same_task(tmp_path):
                 image[colour] += 120
                 write_png(image, str(folder / f"{number}.png"))
     module = data(
-        tmp_path, clip_frames=1, batch_size=8, min_area=0.5, test_split="val", temporal_views=1, spatial_views=1
-    )
-    model = VideoTask(module.class_names, "resnet50", "gc_all", optimizer="adamw", lr=3e-4, lr_batch=None, ratio=1 / 16)
+        tmp_path, clip=Clip(1, 1), batch_size=8, augment=Augmentation(32, (32, 36), min_area=0.5),
+        splits=Splits(test="val"), views=Views(1, 1),
+    )  # fmt: skip
+    model = VideoTask(module.class_names, "resnet50", "gc_all", {"ratio": 1 / 16}, optim=ADAMW, lr=3e-4)
     fit = trainer(tmp_path, max_epochs=10)
     fit.fit(model, datamodule=module)
     assert fit.logged_metrics["val/video_top1"] == 1.0

@@ -1,12 +1,14 @@
-"""From a file to frames, behind one Protocol, so that decoders can be exchanged.
+"""From a file to frames, with interchangeable decoders behind one Protocol.
 
-The frames are *the* frames: whatever the decoder, index i gives frame i of a full decode (after the edit list, upright)
-or a `VideoDecodeError` with the path and the reason. No decoder is used on a file that it is known to read wrongly;
-docs/data.md has the table.
+The frames are *the* frames: whatever the decoder, index i returns frame i of a full decode (after the edit list,
+upright) or raises a `VideoDecodeError` with the path and the reason. A decoder that is known to read a sort of file
+wrongly is refused for it; docs/decoders.md has the table. What no decoder can promise is to notice all damage: see
+`decord_reader` for how much decord misses.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gcvideo.data.decode.decord_reader import DecordReader, decord_fault
 from gcvideo.data.decode.image_reader import IMAGE_SUFFIXES, ImageReader
@@ -15,47 +17,74 @@ from gcvideo.data.decode.pyav_reader import PyavReader
 from gcvideo.data.decode.reader import Reader, VideoDecodeError, check_container
 from gcvideo.data.decode.torchcodec_reader import TorchcodecReader, torchcodec_fault
 
-__all__ = ["IMAGE_SUFFIXES", "DecoderName", "Reader", "VideoDecodeError", "VideoFile", "choose_decoder", "open_video"]
+__all__ = [
+    "DEFAULT_DECODER",
+    "IMAGE_SUFFIXES",
+    "DecoderName",
+    "Reader",
+    "VideoDecodeError",
+    "VideoFile",
+    "decoder_faults",
+    "open_video",
+]
 
-DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
+
+class _Decoder(NamedTuple):
+    """A row of the table of decoders.
+
+    Attributes:
+        fault: why the decoder must not read a file, or None.
+        open: a reader of a demuxed file, whose contents may be in memory.
+    """
+
+    fault: Callable[[VideoFile], str | None]
+    open: Callable[[VideoFile, bytes | None], Reader]
 
 
-def choose_decoder(file: VideoFile) -> tuple[Literal["decord", "pyav"], str]:
-    """What `auto` may take for an undamaged file, and why: decord where it is right, else PyAV."""
-    fault = decord_fault(file)
-    return ("decord", "decord reads it exactly") if fault is None else ("pyav", fault)
+_DECODERS = {
+    "pyav": _Decoder(lambda file: None, lambda file, data: PyavReader(file)),
+    "decord": _Decoder(decord_fault, lambda file, data: DecordReader(file)),
+    "torchcodec": _Decoder(torchcodec_fault, TorchcodecReader),
+}
+
+DEFAULT_DECODER = "pyav"
+"""Right on every sort of file of docs/decoders.md, and the fastest on all that were measured (docs/results.md)."""
+
+if TYPE_CHECKING:
+    DecoderName = str
+else:
+    DecoderName = Literal[tuple(_DECODERS)]
 
 
-def open_video(path: str, decoder: DecoderName = "auto", data: bytes | None = None, verdict: str = "") -> Reader:
+def open_video(path: str, decoder: DecoderName = DEFAULT_DECODER, data: bytes | None = None) -> Reader:
     """Open a video for one read; an image (by its suffix) is a video of one frame, whatever the decoder.
 
     Args:
         path: the file.
-        decoder: a library, or "auto": what `verdict` says, and PyAV without one.
+        decoder: library that decodes: "pyav", "decord" or "torchcodec".
         data: the file's contents, if they are in memory; `path` is then only its name.
-        verdict: "decord" if this file was decoded as a whole and decord reads it right; "pyav" or "" else.
 
     Raises:
-        VideoDecodeError: missing, empty, not a video, without a video stream, damaged, or not to be read by this
-            decoder.
+        VideoDecodeError: missing, empty, not a video, without a video stream, damaged, or of a sort that this decoder
+            would read wrongly.
+        ImportError: the decoder is not installed (torchcodec is an extra).
         ValueError: unknown decoder.
     """
-    if decoder == "auto":  # decord can crash the process on damaged contents in memory
-        decoder = "decord" if verdict == "decord" and data is None else "pyav"
-    if decoder not in get_args(DecoderName):
-        raise ValueError(f"decoder must be one of {get_args(DecoderName)}, got {decoder!r}")
+    if decoder not in _DECODERS:
+        raise ValueError(f"expected decoder to be one of {tuple(_DECODERS)}, got {decoder!r}")
     if Path(path).suffix.lower() in IMAGE_SUFFIXES:
         return ImageReader(path, data)
     check_container(path, data)
-    if decoder == "decord" and data is not None:
-        raise VideoDecodeError(path, "decord is not used on contents in memory; set decoder: auto or pyav")
-    if decoder == verdict == "decord":
-        return DecordReader(path)
+    if decoder == "decord" and data is not None:  # damaged contents in memory can crash the process
+        raise VideoDecodeError(path, "decord is not used on contents in memory; set data.decoder to pyav")
     file = VideoFile(path, data)
-    if decoder == "pyav":
-        return PyavReader(file)
-    fault = decord_fault(file) if decoder == "decord" else torchcodec_fault(file)
-    file.close()
+    fault = _DECODERS[decoder].fault(file)
     if fault is not None:
-        raise VideoDecodeError(path, f"{fault}; set decoder: auto or pyav")
-    return DecordReader(path) if decoder == "decord" else TorchcodecReader(file, data)
+        file.close()
+        raise VideoDecodeError(path, f"{fault}; set data.decoder to pyav")
+    return _DECODERS[decoder].open(file, data)
+
+
+def decoder_faults(file: VideoFile) -> dict[str, str | None]:
+    """For each decoder the reason why it must not read this (undamaged) file, or None."""
+    return {name: decoder.fault(file) for name, decoder in _DECODERS.items()}

@@ -1,4 +1,7 @@
-"""torchcodec, where it is right: an extra (`pip install gcvideo[torchcodec]`, and FFmpeg's shared libraries)."""
+"""torchcodec, for the sorts of files that it reads exactly.
+
+An extra: `pip install 'gcvideo[torchcodec]'`, and FFmpeg's shared libraries.
+"""
 
 from typing import Any
 
@@ -9,13 +12,13 @@ from gcvideo.data.decode.reader import VideoDecodeError, read_each_once
 
 
 def torchcodec_fault(file: VideoFile) -> str | None:
-    """Why torchcodec must not read this file (it would give other frames), or None."""
+    """Why torchcodec must not read this file (it would return other frames); None if it may."""
     if not file.container.startswith(("mov,", "matroska,")):
-        return f"torchcodec can't be relied on in this container ({file.container})"
+        return f"torchcodec is not reliable in this container ({file.container})"
     if not file.is_indexed:
-        return "torchcodec can't be relied on where packets have no times of their own"
+        return "torchcodec is not reliable where packets have no timestamps of their own"
     if not file.keys_are_idr:
-        return "torchcodec can't be relied on where key pictures are not IDR (open GOP, intra refresh)"
+        return "torchcodec is not reliable where key pictures are not IDR (open GOP, intra refresh)"
     return None
 
 
@@ -23,7 +26,7 @@ class TorchcodecReader:
     """torchcodec's `VideoDecoder` in its exact mode; good for one `read`.
 
     Args:
-        file: the file, demuxed.
+        file: the file, demuxed; it is closed, because torchcodec opens the file itself.
         data: its contents, if they are in memory.
     """
 
@@ -37,6 +40,7 @@ class TorchcodecReader:
                 f"decoder torchcodec needs the package torchcodec and FFmpeg's shared libraries "
                 f"(pip install 'gcvideo[torchcodec]'): {str(error).splitlines()[0]}"
             ) from None
+        file.close()
         self._path = path = file.path
         try:
             self._decoder: Any = VideoDecoder(
@@ -55,9 +59,9 @@ class TorchcodecReader:
         """See `Reader.read`."""
         return read_each_once(self._path, indices, self.num_frames, self._read)
 
-    def _read(self, wanted: Tensor) -> Tensor:
+    def _read(self, indices: Tensor) -> Tensor:
         try:
-            frames = self._decoder.get_frames_at(wanted.tolist()).data  # [n, H, W, 3]
+            frames = self._decoder.get_frames_at(indices.tolist()).data  # [n, H, W, 3]
         except Exception as error:
             raise VideoDecodeError(self._path, f"damaged video (torchcodec: {str(error).splitlines()[0]})") from None
         finally:

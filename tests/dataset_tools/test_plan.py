@@ -2,7 +2,8 @@
 
 import pytest
 
-from gcvideo.dataset_tools.sources import Job, SourceError, make_plan
+from gcvideo.dataset_tools.plan import Job, make_plan
+from gcvideo.errors import UsageError
 
 
 def touch(folder, *names):
@@ -102,7 +103,7 @@ def test_ucf101_in_both_spellings(tmp_path):
         ("UCF-101/Yo/v_Yo_g08_c01.avi", "Yo/v_Yo_g08_c01.mp4", "train"),
     ]  # fmt: skip
     assert plan.missing == [("Yo/v_Yo_g09_c01.mp4", "Yo", "test")]
-    with pytest.raises(SourceError, match=r"found neither trainlist03.txt"):
+    with pytest.raises(UsageError, match=r"found neither trainlist03.txt"):
         make_plan(tmp_path / "raw", [lists], split_number=3)
 
 
@@ -116,7 +117,7 @@ def test_hmdb51(tmp_path):
         ("cartwheel/b.mp4", "cartwheel", "test"),
     ]
     write(lists / "dive_test_split1.txt", "x.avi 7\n")
-    with pytest.raises(SourceError, match="tag 0, 1 or 2, got 'x.avi 7'"):
+    with pytest.raises(UsageError, match="tag 0, 1 or 2, got 'x.avi 7'"):
         make_plan(tmp_path / "raw", [lists])
 
 
@@ -151,8 +152,8 @@ def test_a_manifest_gives_the_splits(tmp_path):
     ("text", "message"),
     (
         ("a,b\n1,2\n", "expected the columns youtube_id, .* got 'a,b'"),
-        (f"{HEADER}\nx,short,1,2,val\n", "line 2 can't be read .*'short' is no YouTube id"),
-        (f"{HEADER}\nx,../../../ab,1,2,val\n", "no YouTube id"),
+        (f"{HEADER}\nx,short,1,2,val\n", "line 2 can't be read .*'short' is not a YouTube id"),
+        (f"{HEADER}\nx,../../../ab,1,2,val\n", "not a YouTube id"),
         (f"{HEADER}\nx,abcdefghijk,inf,2,val\n", "line 2 can't be read"),
         (f"{HEADER}\n{'x' * 200_000},abcdefghijk,1,2,val\n", "can't be read .*field larger than"),
         (f"{HEADER}\nx,abcdefghijk,one,2,val\n", "line 2 can't be read .*could not convert"),
@@ -163,9 +164,9 @@ def test_a_manifest_gives_the_splits(tmp_path):
         (f"{HEADER}\nx,abcdefghijk,1,2,val\n", "none of 1 official rows has a file here \\(1 video files found"),
     ),
 )
-def test_annotations_that_do_not_fit(tmp_path, text, message):
+def test_annotations_that_do_not_match(tmp_path, text, message):
     touch(tmp_path / "raw", "c/clip.mp4")
-    with pytest.raises(SourceError, match=message):
+    with pytest.raises(UsageError, match=message):
         make_plan(tmp_path / "raw", [write(tmp_path / "a.csv", text)])
 
 
@@ -201,7 +202,7 @@ def test_one_stray_file_does_not_overturn_a_folder_by_class(tmp_path):
     assert plan.rejected == [("b/deep/3.mp4", "not in class/")]
 
 
-def test_a_row_that_is_there_twice_counts_once(tmp_path):
+def test_a_duplicate_row_counts_once(tmp_path):
     touch(tmp_path / "raw", "abcdefghijk.mp4")
     row = "x,abcdefghijk,1,2,val\n"
     plan = make_plan(tmp_path / "raw", [write(tmp_path / "a.csv", f"{HEADER}\n{row}{row}")])
@@ -209,7 +210,7 @@ def test_a_row_that_is_there_twice_counts_once(tmp_path):
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(SourceError, match="no such folder of raw videos"):
+    with pytest.raises(UsageError, match="no such folder of raw videos"):
         make_plan(tmp_path / "none")
-    with pytest.raises(SourceError, match="no such annotations"):
+    with pytest.raises(UsageError, match="no such annotations"):
         make_plan(tmp_path, [tmp_path / "none.csv"])

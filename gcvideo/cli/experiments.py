@@ -1,0 +1,37 @@
+"""The verb that compares variants: `gcvideo sweep`."""
+
+import argparse
+
+from gcvideo.cli.parser import Verb, verb_parser
+
+
+def sweep_parser() -> argparse.ArgumentParser:
+    """Parser of `gcvideo sweep`."""
+    parser = verb_parser(
+        "sweep",
+        "Fit and test variants of one configuration over several seeds, and compare them in one table. A stopped sweep "
+        "resumes with the same command. Writes runs.csv, table.csv, table.md and plot.png.",
+    )
+    parser.add_argument("file", help="sweep file; see docs/training.md")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, for small models on CPUs")
+    return parser
+
+
+def run_sweep(args: argparse.Namespace) -> int:
+    """`gcvideo sweep`; the exit status is 1 if a run failed."""
+    from gcvideo.errors import UsageError
+    from gcvideo.sweep.file import read_sweep
+    from gcvideo.sweep.run import run_sweep as run
+
+    if args.jobs < 1:
+        raise UsageError(f"--jobs must be at least 1, got {args.jobs}")
+    sweep = read_sweep(args.file)
+    failed = run(sweep, args.jobs)
+    table = sweep.folder / "table.md"
+    if table.exists():
+        print(table.read_text(encoding="utf-8"), end="")
+    print(f"{sweep.folder}/: runs.csv, table.csv, table.md, plot.png")
+    return 1 if failed else 0
+
+
+VERBS = {"sweep": Verb(sweep_parser, run_sweep)}

@@ -1,0 +1,62 @@
+"""The parser of the training verbs: strict, with errors of at most five lines.
+
+jsonargparse prints some 90 lines of usage before an error.
+"""
+
+import difflib
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from pytorch_lightning.cli import LightningArgumentParser
+
+from gcvideo.cli.help import help_text
+
+
+class StrictParser(LightningArgumentParser):
+    """Refuses abbreviated options, and keeps errors and help short."""
+
+    verb = "fit"
+    """The verb that is run; there is one in a process."""
+
+    def _get_option_tuples(self, option_string: str) -> list[Any]:
+        return []  # argparse would accept any unambiguous prefix of an option
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print at most five lines and exit with 2."""
+        lines = [line.strip() for line in str(message).splitlines() if line.strip()]
+        first = lines[0] if lines else "bad arguments"
+        shown = [f"error: {first[:300]}", *(cause[:300] for cause in _causes(lines[1:]))]
+        match = re.search(r"option '([\w.]+)'", message) or re.search(r"--([\w.]+)", message)
+        if match:
+            near = difflib.get_close_matches(match[1], self.option_names(), n=3, cutoff=0.5)
+            if near:
+                shown.append(f"did you mean: {', '.join(near)}?")
+        shown.append(f"'gcvideo {self.verb} --help' lists the options")
+        sys.stderr.write("\n".join(shown) + "\n")
+        sys.exit(2)
+
+    def option_names(self) -> list[str]:
+        """Names of all options of the verb, such as "model.optim.lr_batch"."""
+        subparsers = self._subcommands_action  # None in the parser of a verb
+        parser = subparsers.choices[self.verb] if subparsers is not None else self
+        names = [action.dest for action in parser._actions]
+        return [name for name in names if name not in ("help", "config") and not name.endswith(".help")]
+
+    def format_help(self, formatter: Any = None) -> str:
+        return help_text(self.verb, self._actions)
+
+
+def _causes(lines: Sequence[str]) -> list[str]:
+    """The one line of jsonargparse's details that tells the cause.
+
+    For a union of types, jsonargparse lists an expectation for each of them ("- Expected a <class 'int'>"), and the
+    value in a line of its own.
+    """
+    value = next((line.partition(": ")[2] for line in lines if line.startswith("Given value: ")), None)
+    if value is None:
+        return [line for line in lines if re.search(r"^Expected|line \d+, column", line)][-1:]
+    types = [line.removeprefix("- Expected ").removeprefix("a ") for line in lines if line.startswith("- Expected ")]
+    names = [re.sub(r"<class '([\w.]+)'>", r"\1", name).replace("NoneType", "null") for name in types]
+    return [f"Expected {' or '.join(names)}. Got value: {value}"]

@@ -1,0 +1,62 @@
+"""The rows of a manifest as `gcvideo check` and `pack` see them: with all columns, whether the file exists or not."""
+
+import csv
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from gcvideo.data.listing import read_rows
+from gcvideo.errors import UsageError
+
+_KINETICS_NAME = re.compile(r"([\w-]{11})_\d{6}_\d{6}", re.ASCII)
+_UCF_NAME = re.compile(r"(v_.+_g\d+)_c\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the manifest.
+
+    Attributes:
+        file: path of the video.
+        name: its path as written in the manifest.
+        label, split: as written; split "" if the manifest has none.
+        columns: all columns as written, by name; empty for a folder or a list.
+    """
+
+    file: str
+    name: str
+    label: str
+    split: str
+    columns: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """What the video was cut from: the column `group`, a YouTube id, UCF-101's group; or ""."""
+        stem = PurePosixPath(self.name).stem
+        match = _KINETICS_NAME.fullmatch(stem) or _UCF_NAME.fullmatch(stem)
+        return self.columns.get("group") or (match[1] if match else "")
+
+
+def read_entries(manifest: Path, root: Path | None = None, split: str | None = None) -> list[Entry]:
+    """All rows of a manifest of any form, or those of one split.
+
+    Raises:
+        ManifestError: not a manifest, or no rows.
+        UsageError: a manifest of shards.
+    """
+    rows = read_rows(manifest)
+    if rows.shards is not None:
+        raise UsageError(f"{manifest} lists shards: check the manifest of the files that they were made of")
+    folder = root or (manifest if manifest.is_dir() else manifest.parent)
+    columns: list[dict[str, str]] = [{} for _ in rows.paths]
+    has_header = manifest.is_file() and rows.lines[0] != 1
+    if has_header:
+        with manifest.open(encoding="utf-8-sig", newline="") as stream:
+            columns = list(csv.DictReader(stream))
+    splits = rows.splits or [""] * len(rows.paths)
+    entries = [
+        Entry(os.path.join(folder, path), path, label, name, of_row)
+        for path, label, name, of_row in zip(rows.paths, rows.labels, splits, columns, strict=True)
+    ]
+    return [entry for entry in entries if split is None or entry.split == split]

@@ -1,0 +1,99 @@
+"""Annotations in CSV files.
+
+- Kinetics-400/600/700: columns youtube_id, time_start, time_end, label, split in any order (label and split may be
+  missing in test files). Files are found anywhere below the raw folder (archives unpack flat, by class, or deeper) by
+  name: `ID_START_END`, padded or not, or `ID`, where ID is the first 11 characters and may begin with '-' and contain
+  '_'. A file with 'replacement' in its path (CVDF's archive for corrupted videos) precedes another of its name.
+- A manifest of ours: columns path and label, and split if there are any.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from gcvideo.dataset_tools.layouts.listing import Listing, Row, folder_name
+from gcvideo.errors import UsageError
+
+_CLIP_NAME = re.compile(r"(.{11})(?:_(\d+)_(\d+))?", re.DOTALL)
+_SPLIT_NAMES = {"validate": "val", "holdout_test": "test"}
+
+
+def read_csv_files(annotations: Sequence[Path], files: Sequence[str]) -> Listing:
+    """The rows of all files; a row without a label is only counted.
+
+    Raises:
+        UsageError: other columns, or a row that can't be read, with its line.
+    """
+    try:
+        rows = [row for path in annotations for row in _rows(path)]
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"the annotations {', '.join(map(str, annotations))} can't be read ({error})") from None
+    labelled = [row for row in rows if row.label]
+    return Listing(labelled, _files_by_clip(files) | {file: file for file in files}, (), len(rows) - len(labelled))
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.DictReader(stream)
+        header = reader.fieldnames or ()
+        layout = next((layout for layout in _LAYOUTS if layout.columns <= set(header)), None)
+        if layout is None:
+            raise UsageError(
+                f"{path}: expected the columns youtube_id, time_start, time_end (and label, split), or path, label "
+                f"(and split), got {','.join(header)[:100]!r}"
+            )
+        for fields in reader:
+            try:
+                yield layout.row(fields, path)
+            except (TypeError, ValueError, AttributeError, OverflowError) as error:  # missing columns, not a number
+                raise UsageError(f"{path}: line {reader.line_num} can't be read ({error})") from None
+
+
+def _kinetics_row(fields: dict[str, str], path: Path) -> Row:
+    start_s, end_s = float(fields["time_start"]), float(fields["time_end"])
+    clip = fields["youtube_id"].strip('"')
+    label = (fields.get("label") or "").strip('"')
+    split = (fields.get("split") or path.stem).strip('"')
+    if not re.fullmatch(r"[\w-]{11}", clip, re.ASCII):
+        raise ValueError(f"{clip!r} is not a YouTube id of 11 characters")
+    start, end = int(start_s), int(end_s)
+    split = folder_name(_SPLIT_NAMES.get(split, split), path)
+    target = f"{split}/{folder_name(label, path)}/{clip}_{start:06d}_{end:06d}.mp4"
+    return Row((f"{clip}_{start}_{end}", clip), target, label, split, (start_s, end_s))
+
+
+def _manifest_row(fields: dict[str, str], path: Path) -> Row:
+    source = PurePosixPath(fields["path"])
+    if source.is_absolute() or ".." in source.parts:
+        raise ValueError(f"{fields['path']!r} leads out of the raw folder")
+    return Row((str(source),), str(source.with_suffix(".mp4")), fields["label"], fields.get("split") or "")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Columns by which a CSV file is recognised, and how one of its rows is read."""
+
+    columns: frozenset[str]
+    row: Callable[[dict[str, str], Path], Row]
+
+
+_LAYOUTS = (
+    _Layout(frozenset({"youtube_id", "time_start", "time_end"}), _kinetics_row),
+    _Layout(frozenset({"path", "label"}), _manifest_row),
+)
+
+
+def _files_by_clip(files: Sequence[str]) -> dict[str, str]:
+    """'ID_START_END' with unpadded numbers, or 'ID' -> file.
+
+    "val/-abc_efghi__000010_000020.mp4" has the key "-abc_efghi__10_20".
+    """
+    file_of: dict[str, str] = {}
+    for file in sorted(files, key=lambda file: ("replacement" not in file.lower(), file)):
+        match = _CLIP_NAME.fullmatch(PurePosixPath(file).stem)
+        if match:
+            clip, start, end = match.groups()
+            file_of.setdefault(clip if start is None else f"{clip}_{int(start)}_{int(end)}", file)
+    return file_of

@@ -1,0 +1,46 @@
+"""Checkpoints of runs. They are read weights-only: nothing in a file is ever run."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gcvideo.errors import UsageError
+from gcvideo.training.task import VideoTask
+
+
+def load_task(checkpoint: str | Path) -> VideoTask:
+    """The task of a checkpoint, with its weights, on the CPU.
+
+    Raises:
+        UsageError: no such file, or not a checkpoint of gcvideo.
+    """
+    if not Path(checkpoint).is_file():
+        raise UsageError(f"no checkpoint {checkpoint}")
+    try:
+        return VideoTask.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+    except UsageError:
+        raise
+    except Exception as error:  # bytes that are no checkpoint fail in any way
+        raise UsageError(f"{checkpoint} is not a checkpoint of gcvideo: {_first_line(error)}") from error
+
+
+def read_settings(checkpoint: str | Path) -> dict[str, dict[str, Any]]:
+    """Settings that a run was trained with: {"model": ..., "data": ...}, nested as in its configuration.
+
+    Raises:
+        UsageError: not a checkpoint.
+    """
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        return {
+            "model": dict(content.get("hyper_parameters", {})),
+            "data": dict(content.get("datamodule_hyper_parameters", {})),
+        }
+    except Exception as error:  # as above
+        raise UsageError(f"{checkpoint} is not a checkpoint of gcvideo: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]

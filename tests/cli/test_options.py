@@ -1,0 +1,162 @@
+"""Every option of every verb is set by a test: the parsers are enumerated, and one that no test sets fails here."""
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+
+from gcvideo.cli.help import generated_help, stored_help
+from gcvideo.cli.main import TRAINING_VERBS, VERBS
+from gcvideo.cli.training import GcvideoCLI
+
+TESTS = Path(__file__).parents[1]
+
+# Settings of the model and of the data: option -> a value that is not the default. One network and one of one's own
+# exclude each other; `net` has a test of its own.
+MODEL = {
+    "class_names": ["x", "y"],
+    "network": "slowonly_tiny",
+    "blocks": "gc",
+    "block": {"at": {"res4": [0]}, "site": "after_block", "ratio": 0.5, "pooling_type": "avg"},
+    "dropout": 0.25,
+    "weights": "some.pth",
+    "inflation": "center",
+    "lr": 0.03,
+    "optim.name": "adamw",
+    "optim.lr_batch": 16,
+    "optim.momentum": 0.8,
+    "optim.weight_decay": 0.02,
+    "optim.label_smoothing": 0.1,
+    "schedule.name": "multistep",
+    "schedule.warmup_epochs": 1.5,
+    "schedule.warmup_start": 0.2,
+    "schedule.milestones": [3.0, 5.0],
+    "schedule.gamma": 0.3,
+    "pixels.mean": [0.1, 0.2, 0.3],
+    "pixels.std": 0.5,
+    "execution.channels_last": False,
+    "execution.compile": True,
+}
+DATA = {
+    "manifest": "m.csv",
+    "root": "videos",
+    "class_names": ["x", "y"],
+    "splits.train": "a",
+    "splits.val": "b",
+    "splits.test": "c",
+    "clip.frames": 4,
+    "clip.stride": 2,
+    "clip.target_fps": 15.0,
+    "clip.short": "hold",
+    "clip.spacing": "slowfast",
+    "augment.size": 32,
+    "augment.short_side": [36, 40],
+    "augment.min_area": 0.5,
+    "augment.flip": False,
+    "views.temporal": 2,
+    "views.spatial": 1,
+    "views.size": 34,
+    "views.short_side": 38,
+    "decoder": "decord",
+    "batch_size": 3,
+    "num_workers": 1,
+    "loading.eval_batch_size": 2,
+    "loading.timeout_s": 7.0,
+    "loading.max_broken": 0.25,
+    "loading.skip_broken": True,
+    "loading.outside_root": True,
+    "seed": 11,
+    "predict": "folder",
+}
+RUN = {"name": "mine", "runs_dir": "elsewhere", "ema_decay": 0.5, "seed_everything": 4}
+# Arguments of Trainer.fit and the like, which tests/cli/test_cli.py sets or which Lightning owns.
+LIGHTNING = {"ckpt_path", "weights_only", "verbose", "return_predictions", "print_config", "model", "data", "trainer"}
+
+
+class Prepared(GcvideoCLI):
+    """Everything up to the start of the training."""
+
+    def _run_subcommand(self, subcommand):
+        pass
+
+
+def arguments(group, settings):
+    prefix = f"{group}." if group else ""
+    for name, value in settings.items():
+        yield f"--{prefix}{name}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def stored(hparams, name):
+    value = hparams
+    for part in name.split("."):
+        value = value[part]
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_every_setting_of_model_and_data_arrives(tmp_path, monkeypatch):
+    """Set on the command line, found in the validated settings that the classes store."""
+    monkeypatch.chdir(tmp_path)
+    flags = [*arguments("model", MODEL), *arguments("data", DATA), *arguments("", RUN), "--trainer.accelerator=cpu"]
+    cli = Prepared("fit", flags)
+    options = {name for name in cli._parser("fit").option_names() if not name.startswith("trainer")}
+    expected = {f"model.{name}" for name in MODEL} | {f"data.{name}" for name in DATA} | set(RUN) | {"model.net"}
+    sections = {f"{group}.{name.split('.')[0]}" for group, names in (("model", MODEL), ("data", DATA)) for name in names
+                if "." in name}  # fmt: skip
+    assert options - LIGHTNING - sections == expected
+    for name, value in MODEL.items():
+        assert stored(cli.model.hparams, name) == value, name
+    for name, value in DATA.items():
+        assert stored(cli.datamodule.hparams, name) == value, name
+    assert cli.run_dir == Path("elsewhere/mine")
+    assert any(type(callback).__name__ == "EMAWeightAveraging" for callback in cli.trainer.callbacks)
+
+
+def test_no_value_is_a_default(tmp_path, monkeypatch):
+    """Else the test above would prove nothing."""
+    monkeypatch.chdir(tmp_path)
+    cli = Prepared("fit", ["--model.class_names=[a,b]", "--trainer.accelerator=cpu"])
+    for name, value in MODEL.items():
+        if name != "class_names":
+            assert stored(cli.model.hparams, name) != value, name
+    for name, value in DATA.items():
+        if name != "class_names":
+            assert stored(cli.datamodule.hparams, name) != value, name
+
+
+@pytest.mark.parametrize("verb", TRAINING_VERBS)
+def test_all_training_verbs_have_the_same_settings(verb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    class ParsedError(Exception):
+        pass
+
+    class Parse(GcvideoCLI):
+        def before_instantiate_classes(self):
+            raise ParsedError({name for name in self._parser(verb).option_names() if re.match(r"model|data", name)})
+
+    with pytest.raises(ParsedError) as options:
+        Parse(verb, [])
+    assert {f"model.{name}" for name in MODEL} | {f"data.{name}" for name in DATA} <= options.value.args[0]
+
+
+@pytest.mark.parametrize("verb", TRAINING_VERBS)
+def test_the_stored_help_is_that_of_the_parser(verb):
+    assert stored_help(verb) == generated_help(verb), "an option has changed: run python -m gcvideo.cli.help"
+
+
+def test_the_trainer_arguments_that_the_help_names_exist():
+    named = re.search(r"Often\s+used: (.*?)\.", stored_help("fit"), re.DOTALL)[1]
+    assert {name.strip() for name in named.split(",")} <= set(inspect.signature(pl.Trainer).parameters)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_of_the_other_verbs_is_in_a_test(verb):
+    """As a word of a command: `"--crf"`."""
+    sources = "\n".join(path.read_text() for path in TESTS.rglob("test_*.py") if path != Path(__file__))
+    for action in VERBS[verb].parser()._actions:
+        for option in action.option_strings:
+            if option not in ("-h", "--help"):
+                assert f'"{option}"' in sources or f'"{option}=' in sources, f"gcvideo {verb} {option}"
