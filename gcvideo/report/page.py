@@ -26,16 +26,16 @@ class Image(NamedTuple):
 
 
 def render_page(
-    report: Report, model: str, curves: Curves, correct: Sequence[Example], wrong: Sequence[Example], title: str
+    report: Report, title: str, model: str, curves: Curves, correct: Sequence[Example], wrong: Sequence[Example]
 ) -> str:
     """The page as HTML.
 
     Args:
         report: all numbers.
+        title: name of the run.
         model: the network and its blocks in a few words; see `describe_model`.
         curves: of the run; empty if none were logged.
-        correct, wrong: examples.
-        title: name of the run.
+        correct, wrong: examples of videos.
     """
     summary = report.summary
     names = [row.name for row in summary.per_class]

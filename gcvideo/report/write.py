@@ -51,17 +51,14 @@ def write_report(
     write_text(run_dir / "report.json", report.json_text())
     write_text(run_dir / "predictions.csv", predictions_csv(results, task.class_names, videos))
 
-    correct, wrong = (
-        [make_example(row, results, task, dataset, report.views) for row in rows]
-        for rows in most_confident(results, NUM_EXAMPLES)
-    )
+    correct_rows, wrong_rows = most_confident(results, NUM_EXAMPLES)
     page = render_page(
         report,
-        describe_model(config.get("model") or {}, task.net),
-        read_curves(run_dir / "metrics"),
-        correct,
-        wrong,
         title=str(config.get("name") or run_dir.name),
+        model=describe_model(config.get("model") or {}, task.net),
+        curves=read_curves(run_dir / "metrics"),
+        correct=[make_example(row, results, task, dataset, report.views) for row in correct_rows],
+        wrong=[make_example(row, results, task, dataset, report.views) for row in wrong_rows],
     )
     write_text(run_dir / "report.html", page)
     return run_dir / "report.html"
