@@ -33,13 +33,14 @@ ENCODINGS = (
 def psnr(source, prepared):
     """Decibels, over every 5th frame."""
     reader = open_video(prepared, "pyav")
-    places = torch.arange(0, reader.num_frames, 5)
-    frames = reader.read(places).float()
-    wanted = open_video(source, "pyav").read(places).float()
-    if wanted.shape != frames.shape:
+    indices = torch.arange(0, reader.num_frames, 5)
+    frames = reader.read(indices).float()
+    original = open_video(source, "pyav").read(indices).float()
+    if original.shape != frames.shape:
         size = frames.shape[1:3]
-        wanted = F.interpolate(wanted.permute(0, 3, 1, 2), size, mode="bicubic", antialias=True).permute(0, 2, 3, 1)
-    error = float(((frames - wanted.clamp(0, 255)) ** 2).mean())
+        original = F.interpolate(original.permute(0, 3, 1, 2), size, mode="bicubic", antialias=True)
+        original = original.permute(0, 2, 3, 1)
+    error = float(((frames - original.clamp(0, 255)) ** 2).mean())
     return 10 * math.log10(255**2 / max(error, 1e-9))
 
 
@@ -52,7 +53,7 @@ def clip_ms(path, clips):
         indices = torch.arange(start, start + 57, 8).clamp(max=num_frames - 1)
         for decoder in seconds:
             began = time.process_time()
-            open_video(path, "auto", verdict=decoder).read(indices)
+            open_video(path, decoder).read(indices)
             seconds[decoder] += time.process_time() - began
     return [1000 * value / clips for value in seconds.values()]
 
@@ -61,7 +62,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("videos", nargs="+")
     parser.add_argument("--clips", type=int, default=20)
-    given = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     gc.collect()
     gc.freeze()
@@ -69,15 +70,15 @@ def main():
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "prepared.mp4"
-        for source in given.videos:
-            times = " | ".join(f"{value:.1f}" for value in clip_ms(source, given.clips))
+        for source in args.videos:
+            times = " | ".join(f"{value:.1f}" for value in clip_ms(source, args.clips))
             print(f"| {Path(source).name} | as it is | 1 | | | {times} |")
             for encoding in ENCODINGS:
                 began = time.process_time()
                 transcode(source, target, encoding)
                 seconds = time.process_time() - began
                 ratio = target.stat().st_size / os.path.getsize(source)
-                times = " | ".join(f"{value:.1f}" for value in clip_ms(str(target), given.clips))
+                times = " | ".join(f"{value:.1f}" for value in clip_ms(str(target), args.clips))
                 name = f"short side {encoding.short_side}, crf {encoding.crf}, {encoding.preset}"
                 print(f"| | {name} | {ratio:.2f} | {psnr(source, str(target)):.1f} | {seconds:.1f} | {times} |")
 
