@@ -3,8 +3,8 @@
     python -m benchmarks.encoding VIDEOS... [--clips 20]
 
 PSNR is over the RGB values of every 5th frame; where the size changes, the frames of the source are scaled by PyTorch.
-Reading is CPU time for the 8 frames at stride 8 of a training clip, by our PyAV reader and by decord, in one thread. The
-time of decord includes the check whether it is accurate for the file, as in training.
+Reading is CPU time for the 8 frames at stride 8 of a training clip, by our PyAV reader and by decord, in one thread.
+The time of decord includes the check whether it is accurate for the file, as in training.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The frames asked for are the frames given; every bad file is a clear error and never a hang."""
+"""The frames that are requested are the frames that are returned; a bad file is a clear error, never a hang."""
 
 import os
 import pickle
@@ -17,7 +17,7 @@ from tests.conftest import numbered_frames, read_numbers
 
 
 @pytest.mark.parametrize("num_frames", (1, 2, 13, 100))
-def test_frames_are_those_asked_for(numbered_clip, num_frames):
+def test_frames_are_those_requested(numbered_clip, num_frames):
     path = numbered_clip(num_frames)
     indices = list(range(num_frames)) * 2
     random.Random(0).shuffle(indices)
@@ -37,12 +37,12 @@ def test_path_with_blanks_and_umlauts(numbered_clip):
 
 def test_frames_out_of_range(numbered_clip):
     for indices in ([0, 5], [-1]):
-        with pytest.raises(VideoDecodeError, match=r"frames .* asked of a video of 5"):
+        with pytest.raises(VideoDecodeError, match=r"frames .* requested of a video of 5"):
             open_video(numbered_clip(5)).read(torch.tensor(indices))
 
 
 @pytest.mark.parametrize("width", (16, 24, 48, 72))
-def test_widths_that_decord_breaks_are_refused(tmp_path, width):
+def test_widths_at_which_decord_fails_are_refused(tmp_path, width):
     path = tmp_path / "narrow.mp4"
     write_video(path, np.zeros((3, 64, width, 3), np.uint8))
     with pytest.raises(VideoDecodeError, match="decord can't read a width"):
@@ -194,5 +194,5 @@ def test_bad_images(tmp_path):
         with pytest.raises(VideoDecodeError, match="not an image that can be read"):
             open_video(str(tmp_path / name)).read(torch.tensor([0]))
     write_png(torch.zeros(3, 4, 4, dtype=torch.uint8), str(tmp_path / "b.png"))
-    with pytest.raises(VideoDecodeError, match=r"frames \[0, 1\] asked of an image"):
+    with pytest.raises(VideoDecodeError, match=r"frames \[0, 1\] requested of an image"):
         open_video(str(tmp_path / "b.png")).read(torch.tensor([0, 1]))

@@ -33,10 +33,12 @@ class ImageReader:
     def read(self, indices: Tensor) -> Tensor:
         """See `Reader.read`."""
         if bool((indices != 0).any()):
-            raise VideoDecodeError(self._path, f"frames {indices.tolist()} asked of an image, which has frame 0")
+            raise VideoDecodeError(
+                self._path, f"frames {indices.tolist()} requested of an image, which has only frame 0"
+            )
         try:
             data = self._contents()
-            with Image.open(io.BytesIO(data)) as header:  # reads the size alone
+            with Image.open(io.BytesIO(data)) as header:  # reads the size only
                 if header.width * header.height > MAX_PIXELS:
                     raise ValueError(f"{header.width} x {header.height} pixels")
             coded = torch.from_numpy(np.frombuffer(data, np.uint8).copy())
@@ -48,6 +50,6 @@ class ImageReader:
     def _contents(self) -> bytes:
         if self._data is not None:
             return self._data
-        if not Path(self._path).is_file():  # reading a FIFO would wait for ever
+        if not Path(self._path).is_file():  # reading a FIFO would block for ever
             raise OSError("no such file" if not Path(self._path).exists() else "not a regular file")
         return Path(self._path).read_bytes()

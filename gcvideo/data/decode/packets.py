@@ -1,10 +1,16 @@
-"""The packets of a video stream: what can be known of a file without decoding it.
+"""The packets of a video stream: everything that a file reveals without being decoded.
 
-A packet holds one coded picture. Its presentation time (pts) says when the picture is shown, its place in the file
-when it is decoded; with B-frames the two orders differ. Packets that the edit list of an MP4 cuts off are decoded,
-because others refer to them, and not shown.
+A packet holds one coded picture. Packets lie in the file in the order in which they are decoded; their presentation
+time (pts) says when the picture is shown. With B-frames the two orders differ:
 
-Letters: P packets, in decode order.
+    # packet number    0 1 2 3 4 5
+    # picture          I P B B P B        (a B refers to the pictures shown before and after it)
+    # pts              0 3 1 2 5 4
+    # order            0 2 3 1 5 4        frame i is packet order[i]
+
+Packets that the edit list of an MP4 cuts off are decoded, because others refer to them, but not shown.
+
+Letters: P packets, in decode order. A packet's number is its index in that order.
 """
 
 import io
@@ -25,12 +31,12 @@ KEPT_BYTES = 2**26
 """Files up to this size are read once and their packets kept; larger ones are read a second time to decode."""
 
 _NO_TIME = -(2**63)
+
 _INDEXED = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "prores")
 """Codecs of which every packet in MP4 or Matroska is one picture. (VP8 has packets that are never shown.)"""
 
-
 _REORDERED = ("h264", "hevc", "mpeg4")
-"""Those of which pictures are decoded in another order than shown; elsewhere times out of order are a mistake."""
+"""Codecs whose pictures are decoded in another order than shown; elsewhere times out of order are a mistake."""
 
 
 class VideoFile:
@@ -43,11 +49,11 @@ class VideoFile:
     Attributes:
         container, codec, pix_fmt: FFmpeg's names, such as "mov,mp4,m4a,3gp,3g2,mj2", "h264", "yuv420p".
         width, height: in pixels as coded, before rotation.
-        fps: average frame rate; 0 if the file tells none.
+        fps: average frame rate; 0 if the file has none.
         pts: int64 [P], in units of the stream's time base.
-        is_key: bool [P]; decoding can start here. Of H.264 only IDR pictures: the others that files mark as key
-            packets (open GOP, intra refresh) give right pictures only after some more, or none.
-        keys_are_idr: False if the file marks such other pictures, or more than there are.
+        is_key: bool [P]; decoding can start here. In H.264 only IDR pictures: the others that files mark as key packets
+            (open GOP, intra refresh) yield correct pictures only after some more packets, or never.
+        keys_are_idr: False if the file marks such other pictures, or more key packets than there are.
         is_shown: bool [P]; False for what the edit list cuts off.
 
     Raises:
@@ -58,35 +64,57 @@ class VideoFile:
 
     def __init__(self, path: str, data: bytes | None = None):
         self.path, self._data = path, data
+        self._read_header()
+        self._check_frame_size()
+        size = len(data) if data is not None else Path(path).stat().st_size
+        self._kept = list(self._demux()) if size <= KEPT_BYTES else None
+        self._read_packets()
+        self._check_keys()
+
+    def _read_header(self) -> None:
+        """Open the file and set what its header says."""
         stream = self._open()
         coded = stream.codec_context
         self.container, self.codec = str(stream.container.format.name), str(coded.codec.canonical_name)
         self.pix_fmt, self.width, self.height = str(coded.pix_fmt), int(coded.width), int(coded.height)
         self.time_base, self.fps = stream.time_base, float(stream.average_rate or stream.guessed_rate or 0)
-        extradata = coded.extradata
-        index_keys = sum(entry.is_keyframe for entry in stream.index_entries)  # FFmpeg may know better than the file
-        del stream, coded  # freed by FFmpeg when the file is opened again
+        # `stream` must not outlive this method: FFmpeg frees it when the file is opened again.
+        self._extradata: bytes | None = coded.extradata
+        self._num_index_keys = sum(entry.is_keyframe for entry in stream.index_entries)
+
+    def _check_frame_size(self) -> None:
         if not 0 < self.width * self.height <= MAX_PIXELS:
-            raise VideoDecodeError(path, f"frames of {self.width} x {self.height} pixels; wanted 1 to {MAX_PIXELS}")
-        size = len(data) if data is not None else Path(path).stat().st_size
-        self._kept = list(self._demux()) if size <= KEPT_BYTES else None
-        pts, is_key, is_shown = [], [], []  # no tuples: so many would set off Python's garbage collection
+            raise VideoDecodeError(
+                self.path, f"expected frames of 1 to {MAX_PIXELS} pixels, got {self.width} x {self.height}"
+            )
+
+    def _read_packets(self) -> None:
+        """Set the arrays [P]."""
+        # Three lists of numbers and not one of tuples: so many tuples would set off Python's garbage collection.
+        pts, is_key, is_shown = [], [], []
         for packet in self.packets():
             pts.append(_NO_TIME if packet.pts is None else packet.pts)
             is_key.append(packet.is_keyframe)
             is_shown.append(not packet.is_discard)
         if not pts:
-            raise VideoDecodeError(path, "no frames")
+            raise VideoDecodeError(self.path, "no frames")
         self.pts, self.is_key, self.is_shown = np.array(pts), np.array(is_key), np.array(is_shown)
-        self.keys_are_idr = index_keys <= int(self.is_key.sum())
-        if self.codec in ("h264", "mpeg4"):
-            self._find_starts(extradata)
+
+    def _check_keys(self) -> None:
+        """Correct `is_key` where the file marks packets at which decoding can't start, and set `keys_are_idr`."""
+        # FFmpeg's index may have fewer key packets than the file marks: it looks into some of them.
+        self.keys_are_idr = self._num_index_keys <= int(self.is_key.sum())
+        if self.codec not in ("h264", "mpeg4"):
+            return
+        for number, packet in enumerate(self.packets()):
+            if self.is_key[number] and not _is_start(self.codec, bytes(packet), self._extradata):
+                self.is_key[number] = self.keys_are_idr = False
 
     def _open(self) -> Any:
         """Open the file (again) and return its video stream, the decoder set to one thread."""
         self.close()
         try:
-            # an absolute path: "concat:a" or "http:a" would be a protocol of FFmpeg's
+            # An absolute path: FFmpeg would take "concat:a" or "http:a" for a protocol.
             source = os.path.abspath(self.path) if self._data is None else io.BytesIO(self._data)
             self._container = av.open(source, metadata_errors="ignore")
             stream = self._container.streams.best("video")
@@ -102,7 +130,7 @@ class VideoFile:
         stream.codec_context.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"err_detect": "explode"}
-        stream.codec_context.flags |= Flags.unaligned  # crop exactly as the file tells
+        stream.codec_context.flags |= Flags.unaligned  # crop exactly as the file says
         self.decoder = stream.codec_context
         self._stream = stream
         return stream
@@ -128,68 +156,68 @@ class VideoFile:
         self._container = None
 
     def __del__(self) -> None:
-        self.close()  # PyAV's own objects refer to each other in a circle, which only the garbage collector ends
+        self.close()  # PyAV's objects refer to each other in a circle: only the garbage collector would free them
 
     @cached_property
     def order(self) -> np.ndarray:
-        """Place in decode order of each frame: frame i is packet order[i], where `is_indexed`."""
+        """Packet number of each frame: frame i is packet order[i], where `is_indexed`."""
         shown = np.flatnonzero(self.is_shown)
         return shown[np.argsort(self.pts[shown], kind="stable")]
 
     @cached_property
     def is_indexed(self) -> bool:
-        """Whether packets tell the frames: one packet a picture, each with a time of its own, a key packet first."""
+        """Whether packets determine the frames: one packet a picture, each with its own time, a key packet first."""
         times = self.pts[self.order]
         return (
             self.codec in _INDEXED
             and self.container.startswith(("mov,", "matroska,"))
             and len(times) > 0
             and bool(self.is_key[0])
-            and int(self.pts.min()) == int(self.pts[0])  # else there are pictures in front of the first key packet
+            and int(self.pts.min()) == int(self.pts[0])  # else pictures are shown before the first key packet
             and bool((times[1:] > times[:-1]).all())
             and (self.codec in _REORDERED or bool((self.pts[1:] > self.pts[:-1]).all()))
         )
 
-    def start(self, place: int) -> int:
-        """Place of the latest key packet from which decoding gives the packet at `place` right.
+    def start(self, number: int) -> int:
+        """Number of the latest key packet from which decoding yields packet `number` correctly.
 
-        A picture that is shown before the key packet it follows (open GOP) may refer to what lies in front of that
-        key packet, so it needs an earlier one.
+        A picture that is shown before the key packet it follows in the file (open GOP) may refer to pictures before
+        that key packet, so it needs an earlier one:
+
+            # packet number   0 1 2 3 4 5
+            # picture         I P B I B B     with I at 0 and 3; the Bs at 4 and 5 are shown before the I at 3
+            # pts             0 2 1 5 3 4     start(4) = start(5) = 0, start(3) = 3
         """
-        keys = self._keys[: np.searchsorted(self._keys, place, side="right")]
-        return next((int(key) for key in keys[::-1] if self.pts[key] <= self.pts[place]), 0)
+        keys = self._keys[: np.searchsorted(self._keys, number, side="right")]
+        return next((int(key) for key in keys[::-1] if self.pts[key] <= self.pts[number]), 0)
 
     @cached_property
     def has_open_gop(self) -> bool:
-        """Whether some pictures refer beyond the key packet in front of them."""
+        """Whether some pictures refer to pictures before the key packet that they follow."""
         latest = self._keys[np.searchsorted(self._keys, np.arange(len(self.pts)), side="right") - 1]
         return not self.keys_are_idr or bool((self.pts < self.pts[latest]).any())
 
     @cached_property
     def _keys(self) -> np.ndarray:
+        """Numbers of the key packets, ascending."""
         return np.flatnonzero(self.is_key)
 
-    def _find_starts(self, extradata: bytes | None) -> None:
-        for place, packet in enumerate(self.packets()):
-            if self.is_key[place] and not _starts(self.codec, bytes(packet), extradata):
-                self.is_key[place] = self.keys_are_idr = False
 
-
-def _starts(codec: str, data: bytes, extradata: bytes | None) -> bool:
+def _is_start(codec: str, data: bytes, extradata: bytes | None) -> bool:
     """Whether decoding can start at a packet, whatever the file says.
 
     MPEG-4: its picture is an I-VOP (ISO 14496-2, 6.2.5: vop_coding_type 0). H.264: it has an IDR slice (ITU-T H.264,
     7.4.1: nal_unit_type 5).
     """
     if codec == "mpeg4":
-        place = data.find(b"\0\0\1\xb6")
-        return 0 <= place < len(data) - 4 and data[place + 4] >> 6 == 0
-    if not extradata or extradata[0] != 1:  # Annex B: units behind start codes
+        start = data.find(b"\0\0\1\xb6")  # start code of a VOP; the type is in the two bits after it
+        return 0 <= start < len(data) - 4 and data[start + 4] >> 6 == 0
+    if not extradata or extradata[0] != 1:  # Annex B: each unit follows a start code
         return any(unit[:1] and unit[0] & 31 == 5 for unit in data.split(b"\0\0\1"))
-    width = (extradata[4] & 3) + 1  # ISO 14496-15: units behind their length
-    place = 0
-    while place + width < len(data):
-        if data[place + width] & 31 == 5:
+    length_bytes = (extradata[4] & 3) + 1  # ISO 14496-15: each unit follows its length
+    offset = 0
+    while offset + length_bytes < len(data):
+        if data[offset + length_bytes] & 31 == 5:
             return True
-        place += width + int.from_bytes(data[place : place + width], "big")
+        offset += length_bytes + int.from_bytes(data[offset : offset + length_bytes], "big")
     return False

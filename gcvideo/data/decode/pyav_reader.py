@@ -1,11 +1,15 @@
-"""PyAV, selective: decodes what the frames asked for need, and no more.
+"""PyAV, selective: decodes what the requested frames need, and no more.
 
-The packets are read once (`VideoFile`), so that nothing is sought by time. From the latest key packet that gives a
-frame right, packets are decoded up to it; of H.264, pictures to which no other refers are passed over unless they are
-asked for (FFmpeg's `skip_frame`), which leaves all others bit for bit as a full decode gives them.
+The packets are read once (`VideoFile`), so nothing is sought by time. From the latest key packet that yields a frame
+correctly, packets are decoded up to it. H.264 pictures to which no other refers are skipped unless they are requested
+(FFmpeg's `skip_frame`), which leaves all others bit for bit as in a full decode. For frame 5 of a closed group:
 
-Where packets do not tell the frames (AVI, VP8, packets without times; `VideoFile.is_indexed`), frames are counted by
-decoding from the start, which is exact and slow.
+    # picture           I B P B P B P B      (each B refers to its neighbours, nothing refers to it)
+    # frame             0 1 2 3 4 5 6 7
+    # decoded           I   P   P B P        4 pictures of references and the requested one
+
+Where packets do not determine the frames (AVI, VP8, packets without times; `VideoFile.is_indexed`), frames are counted
+by decoding from the start, which is exact and slow.
 """
 
 import struct
@@ -25,7 +29,7 @@ _DEFAULT, _NONREF = "DEFAULT", "NONREF"
 
 
 class PyavReader:
-    """Reads any file that FFmpeg decodes; good for one `read`, which closes the file.
+    """Reads any file that FFmpeg decodes. It is for one `read`, which closes the file.
 
     Args:
         file: the file, demuxed.
@@ -44,57 +48,57 @@ class PyavReader:
         """See `Reader.read`."""
         return read_each_once(self._file.path, indices, self.num_frames, self._read)
 
-    def _read(self, wanted: Tensor) -> Tensor:
+    def _read(self, indices: Tensor) -> Tensor:
         try:
             if self._file.is_indexed:
                 try:
-                    return self._gather(self._selected(wanted.tolist()), wanted)
+                    return self._gather(self._decode_needed(indices.tolist()), indices)
                 except VideoDecodeError:
+                    # Some undamaged streams can't be entered at a key packet. Damaged ones fail here again, or have
+                    # fewer frames than packets.
                     if sum(1 for _ in decode_all(self._file)) != self.num_frames:
                         raise
-            return self._gather(enumerate(decode_all(self._file)), wanted)
+            return self._gather(enumerate(decode_all(self._file)), indices)
         finally:
             self._file.close()
 
-    def _gather(self, frames: Iterable[tuple[int, Any]], wanted: Tensor) -> Tensor:
-        """The frames `wanted` [n], ascending, out of (index, frame) pairs: [n, H, W, 3]."""
-        place_of = {index: place for place, index in enumerate(wanted.tolist())}
-        canvas: Tensor | None = None
+    def _gather(self, frames: Iterable[tuple[int, Any]], indices: Tensor) -> Tensor:
+        """The frames at `indices` [n], ascending, out of (index, frame) pairs: [n, H, W, 3]."""
+        row_of = {index: row for row, index in enumerate(indices.tolist())}
+        images: Tensor | None = None
         turn: int | None = None
         reformatter = VideoReformatter()
         for index, frame in frames:
-            if index not in place_of:
+            if index not in row_of:
                 continue
-            if turn is None:  # of the first alone: PyAV's side data tie a frame into a circle that lives on for a while
+            if turn is None:  # of the first only: looking at side data ties a frame into a circle that is freed late
                 turn = turn_of(self._file.path, frame)
             image = upright(reformatter.reformat(frame, format="rgb24").to_ndarray(), turn)
-            if canvas is None:
-                canvas = torch.empty((len(wanted), *image.shape), dtype=torch.uint8)
-            if image.shape != canvas.shape[1:]:
-                sizes = f"from {tuple(canvas.shape[1:3])} to {image.shape[:2]}"
+            if images is None:
+                images = torch.empty((len(indices), *image.shape), dtype=torch.uint8)
+            if image.shape != images.shape[1:]:
+                sizes = f"from {tuple(images.shape[1:3])} to {image.shape[:2]}"
                 raise VideoDecodeError(self._file.path, f"frames change size {sizes}")
-            canvas[place_of.pop(index)] = torch.from_numpy(image)
-            if not place_of:
-                return canvas
-        raise VideoDecodeError(self._file.path, f"{len(place_of)} of {len(wanted)} frames are missing")
+            images[row_of.pop(index)] = torch.from_numpy(image)
+            if not row_of:
+                return images
+        raise VideoDecodeError(self._file.path, f"{len(row_of)} of {len(indices)} frames are missing")
 
-    def _selected(self, wanted: list[int]) -> Iterator[tuple[int, Any]]:
-        """(index, frame) of the frames `wanted`, ascending, and of some others."""
+    def _decode_needed(self, indices: list[int]) -> Iterator[tuple[int, Any]]:
+        """(index, frame) of the frames at `indices`, ascending, and of some others."""
         file, decoder = self._file, self._file.decoder
-        index_of = {int(file.pts[place]): index for index, place in enumerate(file.order)}
-        places = sorted(int(file.order[index]) for index in wanted)
-        asked = set(places)
-        needed = np.zeros(len(file.pts), bool)
-        for place in places:
-            needed[file.start(place) : place + 1] = True
-        passing = _NONREF if file.codec == "h264" else _DEFAULT
+        index_of = {int(file.pts[number]): index for index, number in enumerate(file.order)}
+        requested = {int(file.order[index]) for index in indices}  # packet numbers
+        needed = self._needed(requested)
+        # A picture that is only needed for others to refer to can be skipped if none does.
+        skip_unrequested = _NONREF if file.codec == "h264" else _DEFAULT
         running = False
-        for place, packet in enumerate(file.packets()):
-            if needed[place]:
-                decoder.skip_frame = _DEFAULT if place in asked else passing
+        for number, packet in enumerate(file.packets()):
+            if needed[number]:
+                decoder.skip_frame = _DEFAULT if number in requested else skip_unrequested
                 frames = _decode(file, packet)
                 running = True
-            elif running:
+            elif running:  # the end of a run: the decoder still holds frames, and must forget its references
                 frames = _decode(file, None)
                 decoder.flush_buffers()
                 running = False
@@ -103,6 +107,13 @@ class PyavReader:
             yield from ((index_of[frame.pts], frame) for frame in frames if frame.pts in index_of)
         if running:
             yield from ((index_of[frame.pts], frame) for frame in _decode(file, None) if frame.pts in index_of)
+
+    def _needed(self, requested: Iterable[int]) -> np.ndarray:
+        """bool [P]: the packets from the key packet before each requested one up to it."""
+        needed = np.zeros(len(self._file.pts), bool)
+        for number in requested:
+            needed[self._file.start(number) : number + 1] = True
+        return needed
 
 
 def decode_all(file: VideoFile) -> Iterator[Any]:
@@ -118,7 +129,7 @@ def decode_all(file: VideoFile) -> Iterator[Any]:
 
 
 def _decode(file: VideoFile, packet: Any) -> list[Any]:
-    """Frames that the decoder gives for this packet; None ends the stream."""
+    """Frames that the decoder returns for this packet; None ends the stream."""
     try:
         frames = file.decoder.decode(packet)
     except av.EOFError:

@@ -1,4 +1,4 @@
-"""What every decoder keeps to: the Protocol, the one error, and which files are looked at all."""
+"""What all decoders share: the Protocol, the one error, and which files are opened at all."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor
 from gcvideo.errors import GcvideoError
 
 MAX_PIXELS = 2**26
-"""Of a frame (8192 x 8192); more is refused, because one frame of a hostile file could take all memory."""
+"""Of a frame (8192 x 8192); more is refused, because a single frame of a hostile file could take all memory."""
 
 
 class VideoDecodeError(GcvideoError):
@@ -32,13 +32,12 @@ class VideoDecodeError(GcvideoError):
 class Reader(Protocol):
     """An open video.
 
-    Frame i is the i-th frame that a player shows, from 0: after the edit list, in order of presentation, turned
-    upright.
+    Frame i is the i-th frame that a player shows, from 0: after the edit list, in presentation order, upright.
 
     Attributes:
-        decoder: the library, "image" for images.
+        decoder: name of the library, "image" for images.
         num_frames: at least 1.
-        fps: average frame rate; 0 if the file tells none.
+        fps: average frame rate; 0 if the file has none.
     """
 
     decoder: str
@@ -46,7 +45,7 @@ class Reader(Protocol):
     fps: float
 
     def read(self, indices: Tensor) -> Tensor:
-        """Frames at int64 `indices` [N], in any order and repeated at will, as uint8 RGB [N, H, W, 3].
+        """Frames at int64 `indices` [N], in any order and repeated as needed, as uint8 RGB [N, H, W, 3].
 
         Raises:
             VideoDecodeError: a frame can't be decoded.
@@ -54,13 +53,16 @@ class Reader(Protocol):
 
 
 def check_container(path: str, data: bytes | None) -> None:
-    """Refuse what is not a file of a known container, by its first bytes.
+    """Refuse what is not a file of a supported container, judged by its first bytes.
 
-    decord hangs for ever on MPEG-TS and every decoder on a FIFO; FFmpeg follows playlists to other files.
+    decord hangs for ever on MPEG-TS, every decoder on a FIFO, and FFmpeg follows playlists to other files.
 
     Args:
         path: the file.
-        data: its contents, where they are in memory.
+        data: its contents, if they are in memory.
+
+    Raises:
+        VideoDecodeError: no such file, not a regular file, empty, or another container.
     """
     if data is None:
         file = Path(path)
@@ -83,15 +85,26 @@ def check_container(path: str, data: bytes | None) -> None:
 
 
 def read_each_once(path: str, indices: Tensor, num_frames: int, read: Callable[[Tensor], Tensor]) -> Tensor:
-    """Frames at `indices` [N] by a function that gives each frame once, for ascending indices; see `Reader.read`.
+    """Implement `Reader.read` by a function that reads distinct frames in ascending order.
 
-    Refuses indices outside of a video of `num_frames` frames.
+    Args:
+        path: for messages.
+        indices: int64 [N], in any order, with repetitions.
+        num_frames: of the video.
+        read: takes ascending indices [n] and returns their frames [n, H, W, 3].
+
+    Returns:
+        uint8 [N, H, W, 3].
+
+    Raises:
+        VideoDecodeError: an index outside of the video.
+        ValueError: no indices.
     """
     if not len(indices):
-        raise ValueError(f"no indices of {path} are asked for")
+        raise ValueError(f"expected at least one index of a frame of {path}, got none")
     first, last = int(indices.min()), int(indices.max())
     if not 0 <= first <= last < num_frames:
-        raise VideoDecodeError(path, f"frames {first}..{last} asked of a video of {num_frames}")
-    wanted, inverse = torch.unique(indices, return_inverse=True)
-    frames = read(wanted)
-    return frames if torch.equal(wanted, indices) else frames[inverse]
+        raise VideoDecodeError(path, f"frames {first}..{last} requested of a video of {num_frames}")
+    distinct, inverse = torch.unique(indices, return_inverse=True)  # indices = distinct[inverse]
+    frames = read(distinct)
+    return frames if torch.equal(distinct, indices) else frames[inverse]
