@@ -36,7 +36,7 @@ CONTEXT = {
         "pooled = x.flatten(2).mean(dim=2, keepdim=True)",
     ),
     "no LayerNorm": ("F.layer_norm(x.flatten(1), weight.shape, weight, bias, self.eps).view_as(x)", "x"),
-    "last layer not zero at the start": ("    nn.init.zeros_(layer.weight)", "    pass"),
+    "last layer not zero at the start": ("zero_(cast(Conv, transform[-1]))", "pass"),
     "no sigmoid": ("torch.sigmoid(self.channel_mul_conv(context))", "self.channel_mul_conv(context)"),
 }
 
@@ -65,13 +65,17 @@ NON_LOCAL = {
 }
 WEIGHTS = {
     "kernels repeated and not divided": (
-        "value[:, :, None].expand_as(own) / frames",
-        "value[:, :, None].expand_as(own)",
+        "kernel[:, :, None].expand_as(own) / frames",
+        "kernel[:, :, None].expand_as(own)",
     ),
     "first frame instead of the middle": ("inflated[:, :, frames // 2]", "inflated[:, :, 0]"),
-    "what is missing is passed over": ("elif not _optional(place) and not _may_be_new(place, theirs):", "elif False:"),
-    "what is too much is passed over": ("if place not in own and not _optional(place)]", "if False]"),
-    "pooling order not checked": ("and pool_first not in (None, block.pool_first)", "and False"),
+    "missing tensors are ignored": ('return _Fate("problem", f"{key} is not in the file")', 'return _Fate("new", key)'),
+    "superfluous tensors are ignored": ("problems = _superfluous(file, own) + ", "problems = "),
+    "pooling order not checked": (
+        "if block.sub_sample and layout.pool_first not in",
+        "if False and layout.pool_first not in",
+    ),
+    "sites not compared": ("if theirs != ours:", "if False:"),
 }
 READING = {
     "pickles are run": ("if (module, name) not in self._ALLOWED:", "if False:"),
@@ -159,8 +163,8 @@ MUTANTS = {
     "gcvideo/prepare/mirror.py": ("tests/prepare/test_mirror.py", MIRROR),
     "gcvideo/blocks/context.py": ("tests/blocks", CONTEXT),
     "gcvideo/blocks/non_local.py": ("tests/blocks", NON_LOCAL),
-    "gcvideo/models/weights.py": ("tests/models/test_weights.py", WEIGHTS),
-    "gcvideo/models/reading.py": ("tests/models/test_weights.py", READING),
+    "gcvideo/models/loading.py": ("tests/models/test_weights.py", WEIGHTS),
+    "gcvideo/models/checkpoint_file.py": ("tests/models/test_weights.py", READING),
     "gcvideo/sweep/comparison.py": ("tests/sweep/test_comparison.py", COMPARISON),
     "gcvideo/report/summary.py": ("tests/report/test_summary.py", SUMMARY),
     "gcvideo/training/metrics.py": ("tests/training/test_metrics.py", METRICS),
