@@ -1,6 +1,6 @@
-"""Which test notices which mistake? Writes each mistake into a copy of the project and runs the tests beside it.
+"""Which tests notice which mistake? Writes each mistake into a copy of the project and runs the tests of that file.
 
-    python benchmarks/mutants.py [FILE ...]     # such as packets.py; all if none is named
+    python benchmarks/mutants.py [FILE ...]     # such as packets.py; default: all
 
 Prints a Markdown table; exits with 1 if a mistake survives.
 """
@@ -81,12 +81,30 @@ COMPARISON = {
         "[values[seed] - base[seed] for seed in shared]",
         "[values[s] - base[t] for s in shared for t in shared]",
     ),
-    "not corrected for the number of variants": ("p * (len(p_values) - rank)", "p"),
+    "not corrected for the number of variants": ("p * (len(p_values) - step)", "p"),
     "normal instead of t": (
         "interval = test.confidence_interval(CONFIDENCE)",
         "interval = type('I', (), dict(zip(('low', 'high'), "
         "stats.norm.interval(CONFIDENCE, center, stats.sem(differences)))))",
     ),
+}
+SUMMARY = {
+    "rows and columns of the confusion matrix swapped": (
+        "labels * num_classes + predicted",
+        "predicted * num_classes + labels",
+    ),
+    "accuracy over the predictions of a class": ("matrix.sum(dim=1)", "matrix.sum(dim=0)"),
+    "clips counted once per video": ("(results.better < 1).float()", "(results.better < 1).all(dim=1).float()"),
+}
+METRICS = {
+    "logits averaged instead of probabilities": (
+        "logits.float().softmax(dim=-1).mean(dim=1)",
+        "logits.float().mean(dim=1).softmax(dim=-1)",
+    ),
+    "a tie counts against the true class": ("(logits > true_logit)", "(logits >= true_logit)"),
+    "a video may be counted twice": ("if len(unique) != num_videos:", "if False:"),
+    "results in the order of the batches": ("order = indices.argsort()", "order = torch.arange(num_videos)"),
+    "one video loses its dimensions": ("torch.atleast_1d(indices, labels)", "indices, labels"),
 }
 PACKETS = {
     "a picture decoded from the key packet in front of it, though it refers beyond": (
@@ -143,7 +161,9 @@ MUTANTS = {
     "gcvideo/blocks/non_local.py": ("tests/blocks", NON_LOCAL),
     "gcvideo/models/weights.py": ("tests/models/test_weights.py", WEIGHTS),
     "gcvideo/models/reading.py": ("tests/models/test_weights.py", READING),
-    "gcvideo/analysis/comparison.py": ("tests/analysis/test_comparison.py", COMPARISON),
+    "gcvideo/sweep/comparison.py": ("tests/sweep/test_comparison.py", COMPARISON),
+    "gcvideo/report/summary.py": ("tests/report/test_summary.py", SUMMARY),
+    "gcvideo/training/metrics.py": ("tests/training/test_metrics.py", METRICS),
 }
 
 
@@ -167,7 +187,7 @@ def main() -> int:
             continue
         source = (ROOT / file).read_text()
         if broken := failing_tests(file, tests, source):
-            print(f"the tests fail without any mistake: {broken}", file=sys.stderr)
+            print(f"the tests fail without a mistake: {broken}", file=sys.stderr)
             return 2
         for name, (text, mistake) in mistakes.items():
             if text not in source:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gcvideo import create_model
-from gcvideo.dataset_tools.synthetic import CLASS_NAMES, make_video
+from gcvideo.dataset_tools.scene import CLASS_NAMES, make_video
 
 CLIP_FRAMES, BATCH, TEST_VIDEOS = 8, 4, 300
 

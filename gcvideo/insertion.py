@@ -10,10 +10,13 @@ import copy
 import difflib
 import fnmatch
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
+
+BlockMaker = Callable[[int], nn.Module]
+"""Makes a block from the number of channels, such as `ContextBlock3d`."""
 
 CHILD = "context"
 """Name of the child that holds an inserted block."""
@@ -21,7 +24,7 @@ CHILD = "context"
 Site = Literal["after_block", "after_1x1", "after_add"]
 SITES: tuple[str, ...] = get_args(Site)
 
-# Residual blocks by the names of their children: (last layer before the addition, activation behind it). The activation
+# Residual blocks by the names of their children: (last layer before the addition, activation after it). The activation
 # is None where the host applies one module several times, so that its input is not only the sum.
 _RESIDUAL_BLOCKS: tuple[tuple[str, str | None], ...] = (
     ("branch2.norm_c", "activation"),  # pytorchvideo ResBlock
@@ -33,13 +36,21 @@ _RESIDUAL_BLOCKS: tuple[tuple[str, str | None], ...] = (
     ("conv2", "relu"),  # torchvision.models.video BasicBlock
 )
 
-# Types of modules (torchvision's Swin) that put out [B, ..., C].
+# Types of modules (torchvision's Swin) that return [B, ..., C].
 _CHANNELS_LAST = ("SwinTransformerBlock", "SwinTransformerBlockV2", "PatchMerging", "PatchMergingV2", "PatchEmbed3d")
+
+
+class _Target(NamedTuple):
+    """A module that gets a block, and whether the block refines the module's input instead of its output."""
+
+    name: str
+    block: nn.Module | BlockMaker
+    refines_input: bool
 
 
 def insert(
     model: nn.Module,
-    blocks: Mapping[str, nn.Module | Callable[[int], nn.Module]],
+    blocks: Mapping[str, nn.Module | BlockMaker],
     site: Site = "after_block",
     example: Any = None,
     channel_axis: Literal[1, -1] = 1,
@@ -47,17 +58,17 @@ def insert(
     """Insert blocks into `model`, in place. Either all are inserted or, on an error, none.
 
     Args:
-        model: any network, already built (and, if wished, loaded).
+        model: any network; its weights may be loaded before or after.
         blocks: module name or glob -> block. `*` in a glob stands for one part of a dotted name: "layer3.*" matches
             the blocks of layer3 and not their layers. A block is a callable that takes the number of channels, such
-            as `ContextBlock3d` or `functools.partial(ContextBlock3d, ratio=1/16)`, called once for each match, or a
-            ready module where just one module matches.
+            as `ContextBlock3d` or `functools.partial(ContextBlock3d, ratio=1/16)`, called once for each match; or a
+            module, where exactly one module matches.
         site: "after_block" refines the output of the named module, whatever it is. For a named residual block of
             pytorchvideo, torchvision or timm, "after_1x1" refines the residual branch before the addition (GCNet's
             default), and "after_add" the sum before the ReLU.
         example: input of the model (the argument of its forward), for a dry run that finds the channels of modules
-            that do not tell them (convolutions, batch norms and the residual blocks above tell them). The dry run is
-            in eval mode, without gradients, and changes nothing.
+            whose type does not tell them (convolutions, batch norms and the residual blocks above do). The dry run
+            is in eval mode, without gradients, on a copy of the model.
         channel_axis: of the features: 1, or -1 for hosts such as Swin, whose features are [B, ..., C]; "after_block"
             only.
 
@@ -65,9 +76,9 @@ def insert(
         Name of the module refined -> its block, in the order of the model.
 
     Raises:
-        ValueError: a name matches nothing; a module has a block already or is matched twice; a ready module for
-            several matches; the site is unknown or not to be had in this host; the channels can't be told; the
-            output of the module is not one tensor, or not one that the block accepts and keeps the shape of.
+        ValueError: a name matches nothing; a module already has a block or is matched twice; a module is passed for
+            several matches; the site is unknown or not available in this host; the channels are unknown; the output
+            of the module is not one tensor, or the block does not accept it or changes its shape.
 
     Example:
         >>> from torchvision.models.video import r3d_18
@@ -79,41 +90,13 @@ def insert(
     if channel_axis not in (1, -1) or (channel_axis == -1 and site != "after_block"):
         raise ValueError(f"channel_axis must be 1, or -1 with site 'after_block', got {channel_axis}, {site!r}")
     modules = dict(model.named_modules())
-    targets: dict[str, tuple[nn.Module | Callable[[int], nn.Module], bool]] = {}
-    for pattern, block in blocks.items():
-        matches = _match(pattern, modules)
-        if isinstance(block, nn.Module) and len(matches) > 1:
-            raise ValueError(
-                f"{pattern!r} matches {len(matches)} modules: pass a callable that makes a block from the number of "
-                f"channels, got one ready {type(block).__name__}"
-            )
-        for name in matches:
-            target, before = _resolve(name, modules, site)
-            if channel_axis == 1 and type(_last(modules[target])).__name__ in _CHANNELS_LAST:
-                raise ValueError(f"{target!r} puts out features [B, ..., C]: pass channel_axis=-1")
-            if target in targets:
-                raise ValueError(f"{pattern!r} matches {target!r}, which another name of this call matches too")
-            if hasattr(modules[target], CHILD):
-                raise ValueError(f"{target!r} already has a child {CHILD!r}: it can't be given a second block")
-            targets[target] = (block, before)
-    channels = {name: _told_channels(name, modules) for name in targets}
-    seen = {}
-    if example is not None and None in channels.values():
-        seen = _dry_run(model, {modules[n]: n for n, c in channels.items() if c is None}, example)
-    ready: dict[str, nn.Module] = {}
-    for name in sorted(targets, key=list(modules).index):
-        if channel_axis == -1 and isinstance(seen.get(name), Tensor):
-            seen[name] = seen[name].movedim(-1, 1)
-        ready[name] = _make(name, targets[name][0], channels[name], seen, example is not None)
-    for name, block in ready.items():
-        host = modules[name]
-        block.to(next((p.device for p in host.parameters()), next((p.device for p in model.parameters()), None)))
-        block.train(host.training)
-        host.add_module(CHILD, block)
-        if targets[name][1]:
-            host.register_forward_pre_hook(_refine_input)
-        else:
-            host.register_forward_hook(_refine_output if channel_axis == 1 else _refine_channels_last)
+    targets = _targets(modules, blocks, site, channel_axis)
+    untyped = [target.name for target in targets if _channels_by_type(target.name, modules) is None]
+    outputs = None if example is None else _dry_run(model, untyped, example, channel_axis)
+    # Every block is made before the first is attached: an error leaves the model as it was.
+    ready = {target.name: _make(target, modules, outputs) for target in targets}
+    for target in targets:
+        _attach(model, modules[target.name], ready[target.name], target.refines_input, channel_axis)
     return ready
 
 
@@ -142,6 +125,49 @@ def _refine_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
 _HOOKS = {_refine_output, _refine_channels_last, _refine_input}
 
 
+def _attach(
+    model: nn.Module, host: nn.Module, block: nn.Module, refines_input: bool, channel_axis: Literal[1, -1]
+) -> None:
+    """Make `block` a child of `host`, on its device and in its mode, and apply it by a hook."""
+    # A host without parameters, such as an activation, is where the rest of the model is.
+    parameter = next(host.parameters(), next(model.parameters(), None))
+    if parameter is not None:
+        block.to(parameter.device)
+    block.train(host.training)
+    host.add_module(CHILD, block)
+    if refines_input:
+        host.register_forward_pre_hook(_refine_input)
+    else:
+        host.register_forward_hook(_refine_output if channel_axis == 1 else _refine_channels_last)
+
+
+def _targets(
+    modules: Mapping[str, nn.Module],
+    blocks: Mapping[str, nn.Module | BlockMaker],
+    site: Site,
+    channel_axis: Literal[1, -1],
+) -> list[_Target]:
+    """Modules that get a block, in the order of the model."""
+    targets: dict[str, _Target] = {}
+    for pattern, block in blocks.items():
+        matches = _match(pattern, modules)
+        if isinstance(block, nn.Module) and len(matches) > 1:
+            raise ValueError(
+                f"{pattern!r} matches {len(matches)} modules: pass a callable that makes a block from the number of "
+                f"channels, got one {type(block).__name__}"
+            )
+        for match in matches:
+            name, refines_input = _resolve(match, modules, site)
+            if channel_axis == 1 and type(_last(modules[name])).__name__ in _CHANNELS_LAST:
+                raise ValueError(f"{name!r} returns features [B, ..., C]: pass channel_axis=-1 to insert")
+            if name in targets:
+                raise ValueError(f"{pattern!r} matches {name!r}, which another name of this call matches too")
+            if hasattr(modules[name], CHILD):
+                raise ValueError(f"{name!r} already has a child {CHILD!r}: it cannot get a second block")
+            targets[name] = _Target(name, block, refines_input)
+    return [targets[name] for name in modules if name in targets]
+
+
 def _match(pattern: str, modules: Mapping[str, nn.Module]) -> list[str]:
     parts = pattern.split(".")
 
@@ -158,7 +184,7 @@ def _match(pattern: str, modules: Mapping[str, nn.Module]) -> list[str]:
 
 
 def _resolve(name: str, modules: Mapping[str, nn.Module], site: str) -> tuple[str, bool]:
-    """Name of the module to attach to, and whether its input (not its output) is to be refined."""
+    """Name of the module to attach the block to, and whether the block refines its input instead of its output."""
     if site not in SITES:
         raise ValueError(f"site must be one of {SITES}, got {site!r}")
     if site == "after_block":
@@ -169,8 +195,8 @@ def _resolve(name: str, modules: Mapping[str, nn.Module], site: str) -> tuple[st
                 return f"{name}.{last}", False
             if activation is None:
                 raise ValueError(
-                    f"site 'after_add' is not to be had at {name!r}: {type(modules[name]).__name__} applies one "
-                    f"ReLU at several places; use 'after_1x1' or 'after_block'"
+                    f"site 'after_add' is not available at {name!r}: {type(modules[name]).__name__} applies one "
+                    f"ReLU several times; use 'after_1x1' or 'after_block'"
                 )
             return f"{name}.{activation}", True
     raise ValueError(
@@ -180,14 +206,14 @@ def _resolve(name: str, modules: Mapping[str, nn.Module], site: str) -> tuple[st
 
 
 def _last(module: nn.Module) -> nn.Module:
-    """The module that makes the output."""
+    """The module whose output is that of `module`."""
     while isinstance(module, nn.Sequential) and len(module):
         module = module[-1]
     return module
 
 
-def _told_channels(name: str, modules: Mapping[str, nn.Module]) -> int | None:
-    """Channels of the output if the type of the module settles them, else None."""
+def _channels_by_type(name: str, modules: Mapping[str, nn.Module]) -> int | None:
+    """Channels of the output if they follow from the type of the module, else None."""
     module = modules[name]
     if isinstance(module, nn.modules.conv._ConvNd):
         return module.out_channels
@@ -196,24 +222,27 @@ def _told_channels(name: str, modules: Mapping[str, nn.Module]) -> int | None:
     if type(module).__name__ == "FrozenBatchNorm2d":  # torchvision's, in detectors
         return cast(Tensor, module.weight).numel()
     if isinstance(module, nn.Sequential) and len(module):
-        return _told_channels(f"{name}.{next(reversed(module._modules))}", modules)
-    if isinstance(module, nn.ReLU):
+        return _channels_by_type(f"{name}.{next(reversed(module._modules))}", modules)
+    if isinstance(module, nn.ReLU):  # of a residual block, whose other children tell
         parent = name.rpartition(".")[0]
-        return _told_channels(parent, modules) if parent else None
+        return _channels_by_type(parent, modules) if parent else None
     for last, _ in _RESIDUAL_BLOCKS:
         if f"{name}.{last}" in modules:
-            return _told_channels(f"{name}.{last}", modules)
+            return _channels_by_type(f"{name}.{last}", modules)
     return None
 
 
-def _dry_run(model: nn.Module, names: Mapping[nn.Module, str], example: Any) -> dict[str, Any]:
-    """Outputs of the named modules for `example`, found on a copy so that the model stays as it is."""
+def _dry_run(model: nn.Module, names: list[str], example: Any, channel_axis: Literal[1, -1]) -> dict[str, Any]:
+    """Outputs of the named modules for `example`, channels first; found on a copy, so that the model is unchanged."""
+    if not names:
+        return {}
     twin = copy.deepcopy(model).eval()
     outputs: dict[str, Any] = {}
-    for name in names.values():
+    for name in names:
 
         def keep(module: nn.Module, args: Any, output: Any, name: str = name) -> None:
-            outputs[name] = output
+            moves = channel_axis == -1 and isinstance(output, Tensor)
+            outputs[name] = output.movedim(-1, 1) if moves else output
 
         twin.get_submodule(name).register_forward_hook(keep)
     with torch.no_grad():
@@ -221,34 +250,44 @@ def _dry_run(model: nn.Module, names: Mapping[nn.Module, str], example: Any) -> 
     return outputs
 
 
-def _make(
-    name: str,
-    block: nn.Module | Callable[[int], nn.Module],
-    channels: int | None,
-    seen: Mapping[str, Any],
-    dry_run: bool,
-) -> nn.Module:
-    if channels is None:
-        if isinstance(block, nn.Module) and not dry_run:
-            return block
-        if not dry_run:
-            raise ValueError(f"the channels of {name!r} can't be told from the module: pass example=<model input>")
-        if name not in seen:
-            raise ValueError(f"{name!r} is not called in the forward pass of the example")
-        output = seen[name]
-        if not isinstance(output, Tensor) or output.ndim < 3:
-            got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-            raise ValueError(f"the output of {name!r} must be one feature tensor [B, C, ...], got {got}")
-        channels = output.shape[1]
-    made = block if isinstance(block, nn.Module) else block(channels)
-    if name in seen:
-        try:
-            with torch.no_grad():
-                refined = copy.deepcopy(made).to(seen[name].device).eval()(seen[name])
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(f"the block does not accept the output of {name!r}: {error}") from error
-        if refined.shape != seen[name].shape:
-            raise ValueError(
-                f"the block at {name!r} changes the shape {tuple(seen[name].shape)} to {tuple(refined.shape)}"
-            )
-    return made
+def _make(target: _Target, modules: Mapping[str, nn.Module], outputs: Mapping[str, Any] | None) -> nn.Module:
+    """The block of a target. `outputs` are those of the dry run, None without one."""
+    channels = _channels_by_type(target.name, modules)
+    if channels is not None:
+        return _instance(target.block, channels)
+    if outputs is not None:
+        features = _features(target.name, outputs)
+        block = _instance(target.block, features.shape[1])
+        _check_shape(target.name, block, features)
+        return block
+    if isinstance(target.block, nn.Module):
+        return target.block  # the caller knew the channels
+    raise ValueError(
+        f"the channels of {target.name!r} cannot be derived from its type, {type(modules[target.name]).__name__}: "
+        f"pass example=<model input> to insert"
+    )
+
+
+def _instance(block: nn.Module | BlockMaker, channels: int) -> nn.Module:
+    return block if isinstance(block, nn.Module) else block(channels)
+
+
+def _features(name: str, outputs: Mapping[str, Any]) -> Tensor:
+    if name not in outputs:
+        raise ValueError(f"{name!r} is not called in the forward pass of the example")
+    output = outputs[name]
+    if not isinstance(output, Tensor) or output.ndim < 3:
+        got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(f"the output of {name!r} must be one feature tensor [B, C, ...], got {got}")
+    return output
+
+
+def _check_shape(name: str, block: nn.Module, features: Tensor) -> None:
+    """Run a copy of the block, in eval mode so that no statistics are updated."""
+    try:
+        with torch.no_grad():
+            refined = copy.deepcopy(block).to(features.device).eval()(features)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"the block does not accept the output of {name!r}: {error}") from error
+    if refined.shape != features.shape:
+        raise ValueError(f"the block at {name!r} changes the shape {tuple(features.shape)} to {tuple(refined.shape)}")

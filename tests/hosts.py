@@ -1,4 +1,4 @@
-"""Networks of other projects with our blocks in them: one table for the test and for docs/hosts.md.
+"""Other projects' networks with our blocks in them: one table for the test and for docs/hosts.md.
 
 python -m tests.hosts > docs/hosts.md
 """
@@ -27,7 +27,7 @@ class Host:
     """A network, where blocks go, and a small input.
 
     Args:
-        build: makes the network; `names` and `position` are arguments of `insert`.
+        build: makes the network; `names`, `site` and `channel_axis` are arguments of `insert`.
         shapes: of the input: a tensor, or a list of them.
         block: what is inserted.
         parameters_m: published number of parameters with the blocks, in M, and where it stands.
@@ -52,9 +52,7 @@ class Host:
     def insert(self, model: nn.Module) -> dict[str, nn.Module]:
         """Put the blocks in."""
         example = self.inputs() if self.needs_example else None
-        return insert(
-            model, dict.fromkeys(self.names, self.block), self.position, example, channel_axis=self.channel_axis
-        )
+        return insert(model, dict.fromkeys(self.names, self.block), self.site, example, channel_axis=self.channel_axis)
 
 
 R16 = functools.partial(ContextBlock2d, ratio=1 / 16)
@@ -172,10 +170,10 @@ def millions(model: nn.Module) -> float:
     return sum(parameter.numel() for parameter in model.parameters()) / 1e6
 
 
-HEAD = """# Blocks in networks of others
+HEAD = """# Blocks in other projects' networks
 
 Every row is tested: the blocks are the identity at the start, a training step changes them, a checkpoint of the host
-loads before and after, `torch.compile` runs. Written by `python -m tests.hosts`.
+loads before and after insertion, and `torch.compile` runs. This file is written by `python -m tests.hosts`.
 
 ```python
 from torchvision.models.video import r3d_18
@@ -191,17 +189,17 @@ insert(model, dict.fromkeys(("layer2.*", "layer3.*", "layer4.*"), ContextBlock3d
 TAIL = """
 Parameters are in millions, with 5 classes (torchvision and timm ResNet-50: 1000; Mask R-CNN: 81).
 
-- Where channels come last (Swin), say so: `insert(..., channel_axis=-1)`; without it the error says the same.
-- `needs example` in a row: modules that do not tell their channels; pass `example=<an input>`.
-- **Not supported: MViT** (torchvision `mvit_v2_s`). Its blocks pass on a pair, tokens and their grid, with a class
-  token among them: no feature map. `insert` refuses it and says so.
+- Networks whose channels come last (Swin) need `insert(..., channel_axis=-1)`; without it, the error asks for it.
+- "needs example": the type of the modules does not tell their channels; pass `example=<input of the model>`.
+- **Not supported: MViT** (torchvision `mvit_v2_s`). Its blocks return a pair, tokens (with a class token) and their
+  grid, not a feature map. `insert` refuses it with that reason.
 """
 
 
 def table() -> str:
     """The document."""
     lines = [
-        "| host | names for `insert` | position | blocks | parameters | with blocks | published |",
+        "| host | names for `insert` | site | blocks | parameters | with blocks | published |",
         "|---|---|---|---|---|---|---|",
     ]
     for host in HOSTS:
@@ -214,7 +212,7 @@ def table() -> str:
         names = ", ".join(f"`{name}`" for name in host.names)
         ratio = next(iter(blocks.values())).ratio
         lines.append(
-            f"| {host.name} | {names}{notes} | {host.position} | {len(blocks)}, ratio 1/{math.floor(1 / ratio)} | "
+            f"| {host.name} | {names}{notes} | {host.site} | {len(blocks)}, ratio 1/{math.floor(1 / ratio)} | "
             f"{before:.2f} | {millions(model):.2f} | {published} |"
         )
     return HEAD + "\n".join(lines) + "\n" + TAIL

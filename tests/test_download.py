@@ -1,4 +1,4 @@
-"""Downloads against a real HTTP server on this machine: whole, resumed, cut off, wrong."""
+"""Downloads from a real HTTP server on this machine: complete, resumed, cut off, wrong."""
 
 import hashlib
 import http.server
@@ -96,7 +96,7 @@ def test_another_content_is_removed(server, tmp_path):
     assert not list(tmp_path.glob("file.bin*"))
 
 
-def test_a_part_of_another_file_is_thrown_away(server, tmp_path):
+def test_a_part_of_another_file_is_discarded(server, tmp_path):
     (tmp_path / "file.bin.part").write_bytes(CONTENT * 2)
     assert download(f"{server.url}/file", tmp_path / "file.bin").read_bytes() == CONTENT
 

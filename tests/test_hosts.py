@@ -1,4 +1,4 @@
-"""Our blocks in networks of others; the table of docs/hosts.md is that of this test."""
+"""Our blocks in other projects' networks; the table of docs/hosts.md is that of this test."""
 
 import copy
 import re
@@ -17,7 +17,7 @@ every_host = pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
 
 @pytest.mark.slow
 @every_host
-def test_blocks_in_the_networks_of_others(host):
+def test_blocks_in_networks_of_other_projects(host):
     torch.manual_seed(0)
     model = host.build().eval()
     checkpoint = copy.deepcopy(model.state_dict())
@@ -94,13 +94,13 @@ def test_features_with_channels_last():
 
 
 @pytest.mark.parametrize("name", ("features.4.1", "features.6", "features.3"))
-def test_channels_last_hosts_must_be_told(name):
+def test_channels_last_hosts_need_channel_axis(name):
     """A Swin block, a stage of them, a patch merging."""
     from torchvision.models.video import swin3d_t
 
     with torch.device("meta"):
         model = swin3d_t()
-    with pytest.raises(ValueError, match=rf"'{name}' puts out features \[B, ..., C\]: pass channel_axis=-1"):
+    with pytest.raises(ValueError, match=rf"'{name}' returns features \[B, ..., C\]: pass channel_axis=-1"):
         insert(model, {name: ContextBlock3d}, example=torch.randn(1, 3, 8, 64, 64))
 
 
@@ -110,7 +110,7 @@ def test_bad_channel_axis(axis, site):
         insert(nn.Sequential(ChannelsLast()), {"0": ContextBlock3d}, site, channel_axis=axis)
 
 
-def test_frozen_batch_norm_tells_its_channels():
+def test_channels_of_a_frozen_batch_norm():
     from torchvision.ops import FrozenBatchNorm2d
 
     from gcvideo import ContextBlock2d

@@ -38,7 +38,7 @@ class Pair(nn.Module):
 
 
 class Opaque(nn.Module):
-    """Does not tell its channels."""
+    """Its type does not tell its channels."""
 
     def forward(self, x):
         return x.relu()
@@ -144,7 +144,7 @@ def refined(host, block_name, site, block_type):
     return name, block
 
 
-def test_positions_in_a_residual_block_of_pytorchvideo():
+def test_sites_in_a_residual_block_of_pytorchvideo():
     x = torch.randn(1, 32, 2, 4, 4)
     for site, attached in (
         ("after_1x1", "blocks.2.res_blocks.0.branch2.norm_c"),
@@ -173,12 +173,12 @@ def test_positions_in_a_residual_block_of_pytorchvideo():
         (resnet18, "layer2.0", "after_1x1", "layer2.0.bn2"),
     ),
 )
-def test_positions_in_torchvision(host, name, site, attached):
+def test_sites_in_torchvision(host, name, site, attached):
     block = ContextBlock3d if host is r3d_18 else ContextBlock2d
     assert list(insert(host(), {name: block}, site=site)) == [attached]
 
 
-def test_positions_in_timm():
+def test_sites_in_timm():
     timm = pytest.importorskip("timm", reason="timm is an extra of the tests")
     for name, attached in (("resnet18", "layer2.0.act2"), ("resnet50", "layer2.0.act3")):
         model = timm.create_model(name, num_classes=2).eval()
@@ -189,11 +189,13 @@ def test_positions_in_timm():
 
 
 def test_after_add_is_refused_where_one_relu_is_shared():
-    with pytest.raises(ValueError, match="'after_add' is not to be had at 'layer2.0': Bottleneck applies one ReLU"):
+    with pytest.raises(
+        ValueError, match="'after_add' is not available at 'layer2.0': Bottleneck applies one ReLU several times"
+    ):
         insert(resnet50(), {"layer2.0": ContextBlock2d}, site="after_add")
 
 
-def test_a_ready_block_and_one_for_a_given_number_of_channels():
+def test_a_module_and_a_callable():
     block = ContextBlock3d(8)
     assert insert(Host(), {"first": block}) == {"first": block}
     host = Host()
@@ -217,9 +219,9 @@ def test_the_block_takes_device_and_mode_of_the_host():
         ({"layer*.0": GC}, {}, "matches no module"),
         ({"first": GC, "f*": GC}, {}, "'f\\*' matches 'first', which another name of this call matches too"),
         ({"*": ContextBlock3d(8)}, {}, "'\\*' matches 5 modules: pass a callable"),
-        ({"first": GC}, {"site": "behind"}, "site must be .* got 'behind'"),
+        ({"first": GC}, {"site": "before"}, "site must be one of .* got 'before'"),
         ({"first": GC}, {"site": "after_1x1"}, "needs a residual block .* got Conv3d at 'first'"),
-        ({"opaque": GC}, {}, "channels of 'opaque' can't be told .* pass example"),
+        ({"opaque": GC}, {}, "channels of 'opaque' cannot be derived .* Opaque: pass example"),
         ({"pair": GC}, {"example": EXAMPLE}, "output of 'pair' must be one feature tensor .* got tuple"),
         ({"head": GC}, {"example": EXAMPLE}, r"output of 'head' must be one feature tensor .* got shape \(1, 5\)"),
         ({"unused": GC}, {"example": EXAMPLE}, "'unused' is not called in the forward pass"),

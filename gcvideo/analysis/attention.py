@@ -13,13 +13,13 @@ def attention_maps(model: nn.Module, clips: Tensor) -> dict[str, Tensor]:
     """What each inserted block attends to.
 
     Args:
-        model: network with blocks put in by `insert`; left in the mode (train, eval) that it is in.
+        model: network with blocks inserted by `insert`; its mode (train, eval) does not change.
         clips: its input [B, 3, T, H, W].
 
     Returns:
         Name of the module refined -> weights [B, 1, T', H', W'], in the order of the model; they sum to 1 over the
-        positions of a clip (but for the dot_product and concatenation of NL). Of an NL block, whose map is another for
-        every position, that of the central position. Empty if the model has no blocks that attend.
+        positions of a clip (except for the modes dot_product and concatenation of NL). An NL block has a map for each
+        position: the map of the central position is returned. Empty if the model has no blocks that attend.
     """
     maps: dict[str, Tensor] = {}
     handles = []
@@ -28,7 +28,7 @@ def attention_maps(model: nn.Module, clips: Tensor) -> dict[str, Tensor]:
             continue
 
         def keep(block: nn.Module, args: tuple[Any, ...], name: str = name) -> None:
-            maps[name] = cast(Any, block).attention(args[0], **_central_query(block, args[0]))
+            maps[name] = _map(block, args[0])
 
         handles.append(block.register_forward_pre_hook(keep))
     try:
@@ -40,11 +40,17 @@ def attention_maps(model: nn.Module, clips: Tensor) -> dict[str, Tensor]:
     return maps
 
 
-def _central_query(block: nn.Module, x: Tensor) -> dict[str, list[int]]:
-    """For an NL block, the flat index of the central position."""
-    if "queries" not in inspect.signature(cast(Any, block).attention).parameters:
-        return {}
+def _map(block: nn.Module, x: Tensor) -> Tensor:
+    """Attention of a block for its input x [B, C, *positions]; of an NL block, that of the central position."""
+    attention = cast(Any, block).attention
+    if "queries" in inspect.signature(attention).parameters:
+        return attention(x, queries=[_central_position(x.shape[2:])])
+    return attention(x)
+
+
+def _central_position(sizes: tuple[int, ...]) -> int:
+    """Flat index of the central position: sizes (4, 6, 8) -> position (2, 3, 4) -> (2 * 6 + 3) * 8 + 4 = 124."""
     index = 0
-    for size in x.shape[2:]:
+    for size in sizes:
         index = index * size + size // 2
-    return {"queries": [index]}
+    return index

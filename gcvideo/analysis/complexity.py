@@ -30,19 +30,20 @@ def receptive_field(features: nn.Module, input_shape: tuple[int, ...], trials: i
 
     Args:
         features: [1, 3, T, H, W] -> [1, C, T', H', W'].
-        input_shape: of one input, large enough to hold the field; else the field is cut at the border.
-        trials: random inputs whose fields are united, because a ReLU hides what it closes.
+        input_shape: of one input, larger than the field, which is cut at the border otherwise.
+        trials: random inputs whose fields are united, because a ReLU that is zero hides what is before it.
     """
     twin = copy.deepcopy(features).eval()
-    seen = torch.zeros(input_shape[2:], dtype=torch.bool)
+    reached = torch.zeros(input_shape[2:], dtype=torch.bool)
     for _ in range(trials):
         x = torch.randn(input_shape, requires_grad=True)
         output: Tensor = twin(x)
         t, h, w = (size // 2 for size in output.shape[2:])
+        # The input values with a gradient are those that the central unit depends on.
         (gradient,) = torch.autograd.grad(output[0, :, t, h, w].sum(), x)
-        seen |= (gradient[0] != 0).any(dim=0)
+        reached |= (gradient[0] != 0).any(dim=0)
     extents = []
     for axis in range(3):
-        hit = seen.movedim(axis, 0).flatten(1).any(dim=1).nonzero()
+        hit = reached.movedim(axis, 0).flatten(1).any(dim=1).nonzero()
         extents.append(int(hit.max() - hit.min()) + 1)
     return extents[0], extents[1], extents[2]

@@ -8,29 +8,81 @@ The increment of NL (+20.31 G) is not reproduced either: +22.24 G with the keys 
 
 import json
 from collections.abc import Sequence
-from typing import Any, cast
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import torch
 
 from gcvideo.analysis.complexity import MACS_COUNTER, count_macs, count_parameters
+from gcvideo.errors import UsageError
 from gcvideo.models import BlocksName, NetworkName, create_model
 
-ROWS: tuple[BlocksName, ...] = ("none", "nl5", "snl5", "gc5", "gc_all")
-
-# blocks -> (parameters in M, multiply-accumulates in G) of slow-only R50 as published.
-PUBLISHED: dict[str, tuple[float, float]] = {
-    "none": (32.45, 39.29),
-    "nl5": (39.81, 59.60),
-    "snl5": (36.13, 39.32),
-    "gc5": (34.30, 39.31),
-    "gc_all": (42.45, 39.35),
-}
-PUBLISHED_MODEL, PUBLISHED_CLASSES, PUBLISHED_FRAMES, PUBLISHED_SIZE = "slowonly_r50", 400, 8, 224
+ROWS: tuple[str, ...] = ("none", "nl5", "snl5", "gc5", "gc_all")
 
 NOTE = (
     "Published (GCNet, table of the slow-only R50): its absolute 39.29 G is not what plain counting gives; compare the "
     "increments. That of nl5 is not reproduced (sub-sampling and its order are not published)."
 )
+
+
+class Published(NamedTuple):
+    """A row of the paper: parameters in M, multiply-accumulates in G."""
+
+    parameters_m: float
+    macs_g: float
+
+
+# blocks -> row of slow-only R50 as published.
+PUBLISHED: dict[str, Published] = {
+    "none": Published(32.45, 39.29),
+    "nl5": Published(39.81, 59.60),
+    "snl5": Published(36.13, 39.32),
+    "gc5": Published(34.30, 39.31),
+    "gc_all": Published(42.45, 39.35),
+}
+PUBLISHED_NETWORK, PUBLISHED_CLASSES, PUBLISHED_FRAMES, PUBLISHED_SIZE = "slowonly_r50", 400, 8, 224
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the paper prints for a row. The multiply-accumulates are None for clips of another size than the paper's."""
+
+    parameters_m: float
+    macs_g: float | None = None
+    macs_increment_g: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One choice of blocks; increments are over the network without blocks. `published` is None for other networks."""
+
+    blocks: str
+    parameters: int
+    macs: int
+    parameters_increment: int
+    macs_increment: int
+    published: Comparison | None
+
+
+@dataclass(frozen=True)
+class ComplexityTable:
+    """Counts of a network; `input` is the shape [1, 3, T, S, S] of the clip that they are for."""
+
+    network: str
+    num_classes: int
+    input: tuple[int, int, int, int, int]
+    rows: tuple[Row, ...]
+    counter: str = MACS_COUNTER
+
+    @property
+    def note(self) -> str:
+        """How to read the published figures, or "" if there are none."""
+        return NOTE if any(row.published and row.published.macs_g is not None for row in self.rows) else ""
+
+
+class _Counts(NamedTuple):
+    parameters: int
+    macs: int
 
 
 def complexity_table(
@@ -39,97 +91,100 @@ def complexity_table(
     frames: int = 8,
     size: int = 224,
     num_classes: int = 400,
-) -> dict[str, Any]:
-    """Count parameters and multiply-accumulates; nothing is computed, the models live on the meta device.
+) -> ComplexityTable:
+    """Count parameters and multiply-accumulates; nothing is computed, the networks live on the meta device.
 
     Args:
         network: its name.
-        blocks: rows; increments are over the network without blocks.
+        blocks: rows.
         frames, size: of one clip, [1, 3, frames, size, size].
         num_classes: of the classifier.
 
-    Returns:
-        The setting, and rows with `parameters`, `macs`, their increments, and `published` where the paper has the row
-        for this model (None otherwise).
+    Raises:
+        UsageError: see `create_model`; or the clip is too small for the strides of the network.
     """
     shape = (1, 3, frames, size, size)
     counts = {preset: _count(network, preset, num_classes, shape) for preset in dict.fromkeys(["none", *blocks])}
-    base_parameters, base_macs = counts["none"]
-    comparable = (network, num_classes, frames) == (PUBLISHED_MODEL, PUBLISHED_CLASSES, PUBLISHED_FRAMES)
+    in_paper = (network, num_classes, frames) == (PUBLISHED_NETWORK, PUBLISHED_CLASSES, PUBLISHED_FRAMES)
     rows = []
     for preset in blocks:
-        parameters, macs = counts[preset]
-        row: dict[str, Any] = {
-            "blocks": preset,
-            "parameters": parameters,
-            "macs": macs,
-            "parameters_increment": parameters - base_parameters,
-            "macs_increment": macs - base_macs,
-            "published": None,
-        }
-        if comparable and preset in PUBLISHED:
-            millions, giga = PUBLISHED[preset]
-            row["published"] = {"parameters_m": millions}
-            if size == PUBLISHED_SIZE:
-                row["published"] |= {
-                    "macs_g": giga,
-                    "macs_increment_g": round(giga - PUBLISHED["none"][1], 2),
-                }
-        rows.append(row)
-    table = {
-        "network": network,
-        "num_classes": num_classes,
-        "input": list(shape),
-        "counter": MACS_COUNTER,
-        "rows": rows,
-    }
-    if any(row["published"] and "macs_g" in row["published"] for row in rows):
-        table["note"] = NOTE
-    return table
+        rows.append(
+            Row(
+                blocks=preset,
+                parameters=counts[preset].parameters,
+                macs=counts[preset].macs,
+                parameters_increment=counts[preset].parameters - counts["none"].parameters,
+                macs_increment=counts[preset].macs - counts["none"].macs,
+                published=_comparison(preset, size) if in_paper and preset in PUBLISHED else None,
+            )
+        )
+    return ComplexityTable(network, num_classes, shape, tuple(rows))
 
 
-def _count(network: NetworkName, blocks: BlocksName, num_classes: int, shape: tuple[int, ...]) -> tuple[int, int]:
+def _count(network: NetworkName, blocks: BlocksName, num_classes: int, shape: tuple[int, ...]) -> _Counts:
     with torch.device("meta"):
         net = create_model(network, blocks, num_classes)
-    return count_parameters(net), count_macs(net, shape)
+    try:
+        return _Counts(count_parameters(net), count_macs(net, shape))
+    except (RuntimeError, ValueError) as error:  # from torch: a kernel larger than its input
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"{network} does not take a clip of {' x '.join(map(str, shape[2:]))}: {reason}") from error
 
 
-def as_json(table: dict[str, Any]) -> str:
+def _comparison(blocks: str, size: int) -> Comparison:
+    published = PUBLISHED[blocks]
+    if size != PUBLISHED_SIZE:
+        return Comparison(published.parameters_m)
+    increment = round(published.macs_g - PUBLISHED["none"].macs_g, 2)
+    return Comparison(published.parameters_m, published.macs_g, increment)
+
+
+def as_dict(table: ComplexityTable) -> dict[str, Any]:
+    """The table as plain values, without what is None in a comparison and without an empty note."""
+    plain = asdict(table)
+    plain["input"] = list(table.input)
+    plain["rows"] = list(plain["rows"])
+    for row in plain["rows"]:
+        if row["published"] is not None:
+            row["published"] = {key: value for key, value in row["published"].items() if value is not None}
+    return {**plain, "note": table.note} if table.note else plain
+
+
+def as_json(table: ComplexityTable) -> str:
     """The table as JSON."""
-    return json.dumps(table, indent=2) + "\n"
+    return json.dumps(as_dict(table), indent=2) + "\n"
 
 
-def as_text(table: dict[str, Any], markdown: bool = False) -> str:
+def as_text(table: ComplexityTable, markdown: bool = False) -> str:
     """The table in columns, for a terminal or as Markdown."""
     head = ("blocks", "parameters", "published", "GMACs", "published", "increment", "published")
-    cells = [head] + [_cells(row) for row in cast(list[dict[str, Any]], table["rows"])]
+    cells = [head] + [_cells(row) for row in table.rows]
     if markdown:
         lines = ["| " + " | ".join(row) + " |" for row in cells]
         lines.insert(1, "|---" * len(head) + "|")
     else:
         widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
-    clip = " x ".join(map(str, table["input"][2:]))
-    note = f"{table['network']}, {table['num_classes']} classes, one clip of {clip}; GMACs by {table['counter']}."
-    lines += ["", note]
-    if "note" in table:
-        lines.append(table["note"])
+    clip = " x ".join(map(str, table.input[2:]))
+    lines += ["", f"{table.network}, {table.num_classes} classes, one clip of {clip}; GMACs by {table.counter}."]
+    if table.note:
+        lines.append(table.note)
     return "\n".join(lines) + "\n"
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    published = row["published"] or {}
+def _cells(row: Row) -> tuple[str, ...]:
+    published = row.published
+    increments = row.blocks != "none"  # over itself it is zero
 
-    def told(key: str, form: str, unit: str = "") -> str:
-        return format(published[key], form) + unit if key in published else ""
+    def cell(value: float | None, form: str, unit: str = "") -> str:
+        return "" if value is None else format(value, form) + unit
 
-    plain = row["blocks"] == "none"
     return (
-        row["blocks"],
-        f"{row['parameters']:,}",
-        told("parameters_m", ".2f", " M"),
-        f"{row['macs'] / 1e9:.3f}",
-        told("macs_g", ".2f"),
-        "" if plain else f"{row['macs_increment'] / 1e9:+.3f}",
-        "" if plain else told("macs_increment_g", "+.2f"),
+        row.blocks,
+        f"{row.parameters:,}",
+        cell(published.parameters_m if published else None, ".2f", " M"),
+        f"{row.macs / 1e9:.3f}",
+        cell(published.macs_g if published else None, ".2f"),
+        cell(row.macs_increment / 1e9 if increments else None, "+.3f"),
+        cell(published.macs_increment_g if published and increments else None, "+.2f"),
     )

@@ -100,7 +100,9 @@ class _ChannelNorm(nn.LayerNorm):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-class _ContextBlock(nn.Module):
+class ContextBlock(nn.Module):
+    """GC for any number of position axes; see `ContextBlock3d`."""
+
     ndim: int
 
     def __init__(
@@ -185,7 +187,9 @@ class _ContextBlock(nn.Module):
         return f"{self.in_channels}, ratio={self.ratio}, {self.pooling_type}, {fusion}, {self.bottleneck}"
 
 
-class _SimplifiedNonLocal(nn.Module):
+class SimplifiedNonLocal(nn.Module):
+    """SNL for any number of position axes; see `SimplifiedNonLocal3d`."""
+
     ndim: int
 
     def __init__(self, in_channels: int):
@@ -218,19 +222,19 @@ class _SimplifiedNonLocal(nn.Module):
         return str(self.in_channels)
 
 
-class ContextBlock1d(_ContextBlock):
+class ContextBlock1d(ContextBlock):
     """GC block for sequences [B, C, T]. Arguments: see `ContextBlock3d`."""
 
     ndim = 1
 
 
-class ContextBlock2d(_ContextBlock):
+class ContextBlock2d(ContextBlock):
     """GC block for images [B, C, H, W]; keys and shapes of the published checkpoints. See `ContextBlock3d`."""
 
     ndim = 2
 
 
-class ContextBlock3d(_ContextBlock):
+class ContextBlock3d(ContextBlock):
     """GC block for video features [B, C, T, H, W]; one context for all frames.
 
     Args:
@@ -249,19 +253,19 @@ class ContextBlock3d(_ContextBlock):
     ndim = 3
 
 
-class SimplifiedNonLocal1d(_SimplifiedNonLocal):
+class SimplifiedNonLocal1d(SimplifiedNonLocal):
     """SNL block for sequences [B, C, T]. See `SimplifiedNonLocal3d`."""
 
     ndim = 1
 
 
-class SimplifiedNonLocal2d(_SimplifiedNonLocal):
+class SimplifiedNonLocal2d(SimplifiedNonLocal):
     """SNL block for images [B, C, H, W]. See `SimplifiedNonLocal3d`."""
 
     ndim = 2
 
 
-class SimplifiedNonLocal3d(_SimplifiedNonLocal):
+class SimplifiedNonLocal3d(SimplifiedNonLocal):
     """SNL block for video features [B, C, T, H, W]; one context for all frames.
 
     It computes what `ContextBlock3d(in_channels, bottleneck="none")` computes.

@@ -40,7 +40,9 @@ _MAX_POOLS = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _POOL_SIZES = {1: (2,), 2: (2, 2), 3: (1, 2, 2)}
 
 
-class _NonLocalBlock(nn.Module):
+class NonLocalBlock(nn.Module):
+    """NL for any number of position axes; see `NonLocalBlock3d`."""
+
     ndim: int
 
     def __init__(
@@ -204,19 +206,19 @@ def _flat_indices(queries: Tensor | Sequence[int], size: int) -> Tensor:
     return index
 
 
-class NonLocalBlock1d(_NonLocalBlock):
+class NonLocalBlock1d(NonLocalBlock):
     """NL block for sequences [B, C, T]; sub-sampling halves T. Arguments: see `NonLocalBlock3d`."""
 
     ndim = 1
 
 
-class NonLocalBlock2d(_NonLocalBlock):
+class NonLocalBlock2d(NonLocalBlock):
     """NL block for images [B, C, H, W]. Arguments: see `NonLocalBlock3d`."""
 
     ndim = 2
 
 
-class NonLocalBlock3d(_NonLocalBlock):
+class NonLocalBlock3d(NonLocalBlock):
     """NL block for video features [B, C, T, H, W]: every position attends to all positions of all frames.
 
     Args:

@@ -27,7 +27,9 @@ from gcvideo.blocks.family import (
 __all__ = ["SqueezeExcitation1d", "SqueezeExcitation2d", "SqueezeExcitation3d"]
 
 
-class _SqueezeExcitation(nn.Module):
+class SqueezeExcitation(nn.Module):
+    """SE for any number of position axes; see `SqueezeExcitation3d`."""
+
     ndim: int
 
     def __init__(self, in_channels: int, ratio: float = 1 / 16):
@@ -64,19 +66,19 @@ class _SqueezeExcitation(nn.Module):
         return f"{self.in_channels}, ratio={self.ratio}"
 
 
-class SqueezeExcitation1d(_SqueezeExcitation):
+class SqueezeExcitation1d(SqueezeExcitation):
     """SE block for sequences [B, C, T]. Arguments: see `SqueezeExcitation3d`."""
 
     ndim = 1
 
 
-class SqueezeExcitation2d(_SqueezeExcitation):
+class SqueezeExcitation2d(SqueezeExcitation):
     """SE block for images [B, C, H, W]. Arguments: see `SqueezeExcitation3d`."""
 
     ndim = 2
 
 
-class SqueezeExcitation3d(_SqueezeExcitation):
+class SqueezeExcitation3d(SqueezeExcitation):
     """SE block for video features [B, C, T, H, W]; one gate for all positions of all frames.
 
     Args:

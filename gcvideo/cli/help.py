@@ -29,7 +29,7 @@ _RUN_OPTIONS = {
     "print_config": "print the settings and stop; --print_config=skip_default prints only those that differ",
     "seed_everything": "seed of everything random; true draws one",
     "ckpt_path": "checkpoint: a file, or last or best of this run; fit resumes from it",
-    "weights_only": "must stay unset: checkpoints are never allowed to run code",
+    "weights_only": "leave unset: checkpoints are read without running code",
     "verbose": "print the metrics",
     "return_predictions": "keep all predictions in memory",
 }
@@ -85,12 +85,11 @@ def _group(action: Any) -> str | None:
 def _option_lines(action: Any) -> Iterator[str]:
     """Name, choices and default of one option, and what it means."""
     choices = _choices(getattr(action, "_typehint", None))
-    value = "{" + ",".join(map(str, choices)) + "}" if choices else ""
+    value = "{" + ", ".join(map(str, choices)) + "}" if choices else ""
     has_default = action.default is not None and "SUPPRESS" not in str(action.default)
     default = list(action.default) if isinstance(action.default, tuple) else action.default
-    head = " ".join(
-        part for part in (f"--{action.dest}", value, f"(default: {default})" if has_default else "") if part
-    )
+    parts = (f"--{action.dest}", value, f"(default: {default})" if has_default else "")
+    head = " ".join(part for part in parts if part)
     yield from textwrap.wrap(head, WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False)
     text = _RUN_OPTIONS.get(action.dest) or " ".join(str(action.help or "").split())
     # jsonargparse adds "(type: ..., default: ...)"

@@ -7,6 +7,7 @@ order of the shards. `gcvideo.data.shards` reads them, and so does the library w
 import io
 import os
 import random
+import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from gcvideo.errors import UsageError
 from gcvideo.files import csv_text, replacing, write_text
 
 FOLDER = "shards"
+
+_SPLIT = re.compile(r"[\w-][\w.-]*", re.ASCII)
+"""Splits that can begin the name of a shard: it must not lead to another folder, and readers refuse other names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def pack(out: Path, megabytes: float, progress: bool = True) -> Path:
         Path of the manifest of the shards, which is written last.
 
     Raises:
-        UsageError: no prepared set, or shards of another set or size exist.
+        UsageError: no prepared set, a split that can't name a file, or shards of another set or size exist.
     """
     if not (out / "manifest.csv").is_file():
         raise UsageError(f"{out} has no manifest.csv: prepare it first")
@@ -75,6 +79,8 @@ def pack(out: Path, megabytes: float, progress: bool = True) -> Path:
 def _assign(entries: Sequence[Entry], size: float) -> Iterator[_Member]:
     """Videos in the order of the shards; a shard is full when it has at least `size` bytes."""
     for split in sorted({entry.split for entry in entries}):
+        if split and not _SPLIT.fullmatch(split):
+            raise ValueError(f"expected splits of letters, digits, '-', '_' and '.', got {split!r}")
         of_split = [entry for entry in entries if entry.split == split]
         random.Random(0).shuffle(of_split)
         number, filled = 0, 0

@@ -1,8 +1,11 @@
-"""One raw video to one that is read fast: H.264 that lets a selective reader pass over most pictures.
+"""Transcoding of one raw video into H.264 of which a selective reader can skip most pictures.
 
-Groups of 32 pictures, closed, each a key picture and then 7 B-pictures, to which no other refers, for one P-picture: of
-8 frames at stride 8, about 18 pictures are decoded instead of 170. No audio, header in front. Measured against other
-encodings in docs/data.md.
+Closed groups of 32 pictures (I key, P, b to which no other refers), in order of presentation:
+
+    I b b b b b b b P b b b b b b b P b b b b b b b P b b b b b b P | I b b ...
+
+To return 8 frames at stride 8, a reader decodes about 18 pictures instead of 170. No audio; the header comes first, so
+that a file is opened with one read. docs/results.md compares this with other encodings.
 """
 
 import os
@@ -23,22 +26,28 @@ from gcvideo.data.decode.reader import VideoDecodeError, check_container
 from gcvideo.errors import UsageError
 
 _X264 = "keyint=32:min-keyint=32:scenecut=0:bframes=7:b-pyramid=none:b-adapt=0:open-gop=0:mbtree=0:threads=1"
-"""Without mbtree, of which x264 reads memory that nobody wrote: equal frames would give other bytes now and then."""
+"""mbtree is off because x264 reads uninitialised memory for it: equal frames would now and then give other bytes."""
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 
 Encoder = Literal["auto", "pyav", "ffmpeg"]
 
+Interval = tuple[float, float]
+"""Start and end in seconds."""
+
 
 @dataclass(frozen=True)
 class Encoding:
-    """How prepared videos are made.
+    """How prepared videos are encoded.
 
     Args:
-        short_side: of the frame in pixels, even; a smaller video is not enlarged.
-        crf: x264's constant quality, 0 (lossless) to 51.
-        preset: x264's, "ultrafast" to "veryslow": the slower, the smaller the files.
-        encoder: "pyav" (FFmpeg inside of PyAV), "ffmpeg" (the program), or "auto": PyAV if it has x264.
+        short_side: short side of the frame in pixels, even; a smaller video is not enlarged.
+        crf: constant quality of x264, 0 (lossless) to 51.
+        preset: of x264, "ultrafast" to "veryslow": slower presets give smaller files.
+        encoder: "pyav" (x264 in PyAV), "ffmpeg" (the executable), or "auto": PyAV if it has x264, else ffmpeg.
+
+    Raises:
+        ValueError: a value out of range.
     """
 
     short_side: int = 256
@@ -61,7 +70,7 @@ class Encoding:
 
 
 def find_encoder(encoder: Encoder) -> Literal["pyav", "ffmpeg"]:
-    """The encoder to use here.
+    """The encoder to use on this machine.
 
     Raises:
         UsageError: it is not available.
@@ -70,23 +79,23 @@ def find_encoder(encoder: Encoder) -> Literal["pyav", "ffmpeg"]:
         return "pyav"
     if encoder in ("auto", "ffmpeg") and shutil.which("ffmpeg"):
         return "ffmpeg"
-    raise UsageError(f"encoder {encoder}: found neither PyAV with libx264 nor the program ffmpeg")
+    raise UsageError(f"encoder {encoder}: found neither PyAV with libx264 nor the executable ffmpeg")
 
 
-def transcode(source: str, target: Path, encoding: Encoding, trim: tuple[float, float] | None = None) -> int:
-    """Write `target` (MP4), which must not be read before this returns.
+def transcode(source: str, target: Path, encoding: Encoding, trim: Interval | None = None) -> int:
+    """Write `target` (MP4). It is not complete before this returns, and not removed on an error.
 
     Args:
         source: raw video.
         target: file to write.
-        encoding: how.
-        trim: start and end in seconds from the first frame; frames that begin inside are kept.
+        encoding: size and quality.
+        trim: seconds from the first frame; frames that begin in [start, end) are kept.
 
     Returns:
         Number of frames written.
 
     Raises:
-        VideoDecodeError: the source can't be decoded as a whole, or the trim leaves nothing.
+        VideoDecodeError: the source can't be decoded in full, or no frame is left.
     """
     check_container(source, None)
     if find_encoder(encoding.encoder) == "ffmpeg":
@@ -98,63 +107,75 @@ def transcode(source: str, target: Path, encoding: Encoding, trim: tuple[float, 
         file.close()
 
 
-def _by_pyav(file: VideoFile, target: Path, encoding: Encoding, trim: tuple[float, float] | None) -> int:
+def _by_pyav(file: VideoFile, target: Path, encoding: Encoding, trim: Interval | None) -> int:
     rate = Fraction(file.fps).limit_denominator(1001) if file.fps > 0 else Fraction(25)
-    reformatter, stream, written = VideoReformatter(), None, 0
+    reformatter, stream, num_frames, turn = VideoReformatter(), None, 0, 0
     with av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         for pts, frame in _timed(file, rate, trim):
-            if stream is None:
+            if stream is None:  # only now the size and the rotation are known
                 turn = turn_of(file.path, frame)
-                sideways = turn % 180 != 0
-                width, height = (frame.height, frame.width) if sideways else (frame.width, frame.height)
-                stream = container.add_stream("libx264", rate=rate)
-                stream.width, stream.height = encoding.size(width, height)
-                stream.pix_fmt = "yuv420p"
-                stream.options = {
-                    "crf": str(encoding.crf),
-                    "preset": encoding.preset,
-                    "tune": "fastdecode",
-                    "x264-params": _X264,
-                }
-                stream.codec_context.time_base = stream.time_base = _time_base(file, rate)
-                stream.codec_context.colorspace = frame.colorspace
+                stream = _add_stream(container, file, frame, turn, rate, encoding)
             if turn:
                 turned = upright(reformatter.reformat(frame, format="rgb24").to_ndarray(), turn)
                 frame = av.VideoFrame.from_ndarray(turned, format="rgb24")
             picture = reformatter.reformat(frame, stream.width, stream.height, "yuv420p", interpolation="BICUBIC")
             picture.pts, picture.time_base = pts, stream.codec_context.time_base
-            picture.pict_type = 0  # the encoder decides
+            picture.pict_type = 0  # the encoder decides, not the source
             container.mux(stream.encode(picture))
-            written += 1
+            num_frames += 1
         if stream is None:
             raise VideoDecodeError(file.path, "no frames" if trim is None else f"no frames in {trim[0]}..{trim[1]} s")
         container.mux(stream.encode(None))
-    return written
+    return num_frames
+
+
+def _add_stream(container: Any, file: VideoFile, frame: Any, turn: int, rate: Fraction, encoding: Encoding) -> Any:
+    """The output stream for frames like `frame`, which are to be turned by `turn` degrees."""
+    width, height = (frame.height, frame.width) if turn % 180 else (frame.width, frame.height)
+    stream = container.add_stream("libx264", rate=rate)
+    stream.width, stream.height = encoding.size(width, height)
+    stream.pix_fmt = "yuv420p"
+    stream.options = {
+        "crf": str(encoding.crf),
+        "preset": encoding.preset,
+        "tune": "fastdecode",
+        "x264-params": _X264,
+    }
+    stream.codec_context.time_base = stream.time_base = _time_base(file, rate)
+    stream.codec_context.colorspace = frame.colorspace  # else players assume one by the size, and colours shift
+    return stream
 
 
 def _time_base(file: VideoFile, rate: Fraction) -> Fraction:
     return Fraction(file.time_base) if file.is_indexed else 1 / rate
 
 
-def _timed(file: VideoFile, rate: Fraction, trim: tuple[float, float] | None) -> Iterator[tuple[int, Any]]:
-    """(pts from 0 in `_time_base`, frame): the file's own times, or the even ones of its rate where it has none."""
+def _timed(file: VideoFile, rate: Fraction, trim: Interval | None) -> Iterator[tuple[int, Any]]:
+    """(pts, frame) of the frames to keep, the first pts 0, strictly ascending, in units of `_time_base`.
+
+    A file without timestamps has a frame every 1 / rate seconds.
+
+        pts of the file   100 104 108 112 116      at 4 per second, trim = (1.5, 4.0) seconds:
+        since its start     0   1   2   3   4 s
+        returned                    0   4          4.0 s is excluded
+    """
     unit = _time_base(file, rate)
-    source_start: int | None = None  # times of the first frame, of the first one kept, and of the last one given
-    kept_start: int | None = None
+    first_pts: int | None = None  # of the file
+    first_kept: int | None = None
     previous = -1
     for number, frame in enumerate(decode_all(file)):
         pts = frame.pts if file.is_indexed else number
-        source_start = pts if source_start is None else source_start
-        since_s = float((pts - source_start) * unit)
-        if trim is not None and since_s >= trim[1]:
+        first_pts = pts if first_pts is None else first_pts
+        since_start_s = float((pts - first_pts) * unit)
+        if trim is not None and since_start_s >= trim[1]:
             return
-        if trim is None or since_s >= trim[0]:
-            kept_start = pts if kept_start is None else kept_start
-            previous = max(pts - kept_start, previous + 1)
+        if trim is None or since_start_s >= trim[0]:
+            first_kept = pts if first_kept is None else first_kept
+            previous = max(pts - first_kept, previous + 1)  # an encoder refuses equal timestamps
             yield previous, frame
 
 
-def _by_program(source: str, target: Path, encoding: Encoding, trim: tuple[float, float] | None) -> int:
+def _by_program(source: str, target: Path, encoding: Encoding, trim: Interval | None) -> int:
     side = encoding.short_side
     cut = [] if trim is None else ["-ss", f"{trim[0]}", "-t", f"{trim[1] - trim[0]}"]
     command = [

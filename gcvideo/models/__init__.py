@@ -2,9 +2,10 @@
 
 from gcvideo.models.checkpoint_file import WeightsError, read_state
 from gcvideo.models.create import create_model
+from gcvideo.models.exporting import ExportLayout, export_weights
+from gcvideo.models.loading import Inflation, WeightsReport, load_weights
 from gcvideo.models.placement import PRESETS, STAGES, At, BlocksName, Indices, block_parameters, insert_blocks
 from gcvideo.models.published import Checkpoint, checkpoints, find_weights, list_weights, other_function
-from gcvideo.models.weights import Inflation, WeightsReport, export_weights, load_weights
 from gcvideo.models.zoo import NETWORKS, NetworkName, list_models
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "At",
     "BlocksName",
     "Checkpoint",
+    "ExportLayout",
     "Indices",
     "Inflation",
     "NetworkName",

@@ -9,6 +9,7 @@ pool by a fixed 8x7x7 window; both give the same logits at 8x224x224.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from torch import nn
 
@@ -21,12 +22,26 @@ from gcvideo.models.parts import (
     create_res_stage,
 )
 
-# Temporal kernel sizes: stem, then conv_a of the blocks of res2..res5 (repeated over the stage), and whether time is
-# halved by a max-pool behind res2 (`_TEMPORAL_KERNEL_BASIS` and `_POOL1` of PySlowFast).
-TEMPORAL_KERNELS: dict[str, tuple[int, tuple[tuple[int, ...], ...], bool]] = {
-    "slowonly": (1, ((1,), (1,), (3,), (3,)), False),
-    "i3d": (5, ((3,), (3, 1), (3, 1), (1, 3)), True),
-    "c2d": (1, ((1,), (1,), (1,), (1,)), True),
+
+class TemporalKernels(NamedTuple):
+    """How a network treats time.
+
+    Args:
+        stem: temporal kernel size of the first convolution.
+        stages: temporal kernel sizes of conv_a in res2..res5; each tuple is repeated over the blocks of its stage.
+        pool: whether a max-pool after res2 halves time.
+    """
+
+    stem: int
+    stages: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    pool: bool
+
+
+# `_TEMPORAL_KERNEL_BASIS` and `_POOL1` of PySlowFast.
+TEMPORAL_KERNELS: dict[str, TemporalKernels] = {
+    "slowonly": TemporalKernels(stem=1, stages=((1,), (1,), (3,), (3,)), pool=False),
+    "i3d": TemporalKernels(stem=5, stages=((3,), (3, 1), (3, 1), (1, 3)), pool=True),
+    "c2d": TemporalKernels(stem=1, stages=((1,), (1,), (1,), (1,)), pool=True),
 }
 
 
@@ -50,50 +65,37 @@ def resnet3d(
         temporal: row of `TEMPORAL_KERNELS`.
         depths: number of bottlenecks in res2..res5.
         dropout: probability before the classifier.
-        width: channels of the stem; res2..res5 put out 4, 8, 16, 32 times as many.
+        width: channels of the stem; res2..res5 return 4, 8, 16, 32 times as many.
         stem_kernel, stem_stride, stem_pool: spatial size and stride of the first convolution, and whether a 3x3
             max-pool of stride 2 follows.
         stem_temporal_stride: in time, of the first convolution and again of its max-pool.
         spatial_kernels, spatial_strides: of the middle convolution in res2..res5; the stride in its first block.
         zero_init_final_norm: start every residual branch at zero (gamma of its last norm), as the published recipes.
     """
-    stem_temporal, stage_temporal, pool_time = TEMPORAL_KERNELS[temporal]
+    kernels = TEMPORAL_KERNELS[temporal]
     blocks: list[nn.Module] = [
         create_res_basic_stem(
             in_channels=3,
             out_channels=width,
-            conv_kernel_size=(stem_temporal, stem_kernel, stem_kernel),
+            conv_kernel_size=(kernels.stem, stem_kernel, stem_kernel),
             conv_stride=(stem_temporal_stride, stem_stride, stem_stride),
-            conv_padding=(stem_temporal // 2, stem_kernel // 2, stem_kernel // 2),
+            conv_padding=(kernels.stem // 2, stem_kernel // 2, stem_kernel // 2),
             pool=nn.MaxPool3d if stem_pool else None,
             pool_stride=(stem_temporal_stride, 2, 2),
         )
     ]
-    dim_in = width
+    channels = width
     for stage, depth in enumerate(depths):
-        dim_out = width * 4 * 2**stage
-        kernel, stride = spatial_kernels[stage], spatial_strides[stage]
+        out_channels = width * 4 * 2**stage
         blocks.append(
-            create_res_stage(
-                depth=depth,
-                dim_in=dim_in,
-                dim_inner=dim_out // 4,
-                dim_out=dim_out,
-                bottleneck=create_bottleneck_block,
-                conv_a_kernel_size=[(t, 1, 1) for t in stage_temporal[stage]],
-                conv_a_stride=(1, 1, 1),
-                conv_a_padding=[(t // 2, 0, 0) for t in stage_temporal[stage]],
-                conv_b_kernel_size=(1, kernel, kernel),
-                conv_b_stride=(1, stride, stride),
-                conv_b_padding=(0, kernel // 2, kernel // 2),
-            )
+            _stage(depth, channels, out_channels, kernels.stages[stage], spatial_kernels[stage], spatial_strides[stage])
         )
-        if stage == 0 and pool_time:
+        if stage == 0 and kernels.pool:
             blocks.append(nn.MaxPool3d(kernel_size=(2, 1, 1), stride=(2, 1, 1)))
-        dim_in = dim_out
+        channels = out_channels
     blocks.append(
         create_res_basic_head(
-            in_features=dim_in, out_features=num_classes, pool=nn.AdaptiveAvgPool3d, dropout_rate=dropout
+            in_features=channels, out_features=num_classes, pool=nn.AdaptiveAvgPool3d, dropout_rate=dropout
         )
     )
     net = Net(blocks=nn.ModuleList(blocks))
@@ -102,3 +104,26 @@ def resnet3d(
             if isinstance(module, BottleneckBlock):
                 nn.init.ones_(module.norm_c.weight)
     return net
+
+
+def _stage(
+    depth: int, in_channels: int, out_channels: int, temporal: Sequence[int], kernel: int, stride: int
+) -> nn.Module:
+    """Residual blocks of one stage: conv_a [t, 1, 1], conv_b [1, kernel, kernel], conv_c [1, 1, 1].
+
+    The shortcut and conv_b of the first block have the stride. pytorchvideo repeats the list of temporal kernels over
+    the blocks: (3, 1) becomes 3, 1, 3, 1, ...
+    """
+    return create_res_stage(
+        depth=depth,
+        dim_in=in_channels,
+        dim_inner=out_channels // 4,
+        dim_out=out_channels,
+        bottleneck=create_bottleneck_block,
+        conv_a_kernel_size=[(t, 1, 1) for t in temporal],
+        conv_a_stride=(1, 1, 1),
+        conv_a_padding=[(t // 2, 0, 0) for t in temporal],
+        conv_b_kernel_size=(1, kernel, kernel),
+        conv_b_stride=(1, stride, stride),
+        conv_b_padding=(0, kernel // 2, kernel // 2),
+    )

@@ -55,7 +55,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         if not isinstance(value, Tensor):
             continue
         if name in state:
-            raise WeightsError(f"{path}: {name} stands there twice, under different prefixes")
+            raise WeightsError(f"{path}: {name} appears twice, under different prefixes")
         state[name] = value
     if not state:
         raise WeightsError(f"{path}: holds no tensors")

@@ -12,9 +12,9 @@ from torch import nn
 from gcvideo.blocks import FAMILIES
 from gcvideo.errors import UsageError
 from gcvideo.insertion import Site
+from gcvideo.models.loading import load_weights
 from gcvideo.models.placement import At, BlocksName, insert_blocks, option_names
 from gcvideo.models.published import find_weights, other_function
-from gcvideo.models.weights import load_weights
 from gcvideo.models.zoo import NETWORKS, NetworkName
 
 log = logging.getLogger(__name__)

@@ -1,90 +1,14 @@
-"""How projects name the parameters of a bottleneck ResNet: one row of names for each, read and written alike.
+"""How each project names the tensors of a bottleneck ResNet: one row for each, used for reading and for writing.
 
-A key of a state dict is parsed to a `Place`, which means the same in all layouts. Sources of the names: pytorchvideo
-`models/resnet.py` (hub files); PySlowFast `models/{stem,resnet,nonlocal,head}_helper.py` and
-`utils/c2_model_loading.py` (caffe2); mmaction2 `models/backbones/resnet3d.py`, mmcv `cnn/bricks/non_local.py`;
-mmaction v0 `models/tenons/backbones/resnet_i3d.py`; torchvision `models/resnet.py`; GCNet and mmdetection (plugins).
+Sources of the names: pytorchvideo `models/resnet.py` (hub files); PySlowFast
+`models/{stem,resnet,nonlocal,head}_helper.py` and `utils/c2_model_loading.py` (caffe2); mmaction2
+`models/backbones/resnet3d.py`, mmcv `cnn/bricks/non_local.py`; mmaction v0 `models/tenons/backbones/resnet_i3d.py`;
+torchvision `models/resnet.py`; GCNet and mmdetection (plugins).
 """
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
-
-class Place(NamedTuple):
-    """One tensor of a bottleneck ResNet.
-
-    `module` is "stem.conv", "stem.norm", "head", or of a residual block "shortcut.conv", "a.conv" (first convolution
-    of the branch), "a.norm", ... "c.norm", or "context.<child>" of the block inserted there. `stage` is 2 to 5.
-    """
-
-    module: str
-    stage: int
-    block: int
-    leaf: str
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Names of one project.
-
-    Args:
-        names: module of a `Place` -> template, or several of which the first is written. Fields: {stage} 2 to 5,
-            {layer} 1 to 4, {block}, {child} a running number of the stages with gaps, {rest} any names of children.
-        separator: between the module and the last part of a key.
-        leaves: last part of a key -> that of torch, where they differ.
-        ignored: pattern of keys that are not of the network.
-        pool_first: whether sub-sampled NL blocks pool before they project; None: no NL blocks.
-    """
-
-    names: dict[str, tuple[str, ...]]
-    separator: str = "."
-    leaves: dict[str, str] = field(default_factory=dict)
-    ignored: str = r"$^"
-    pool_first: bool | None = None
-
-    def parse(self, keys: Iterable[str]) -> tuple[dict[Place, str], list[str]]:
-        """Indices -> keys, and the keys that this layout does not know. What is `ignored` is in neither."""
-        patterns = [
-            (module, re.compile(_pattern(template))) for module, names in self.names.items() for template in names
-        ]
-        found: list[tuple[str, dict[str, str], str, str]] = []  # module, fields, leaf, key
-        unknown = []
-        for key in keys:
-            if re.match(self.ignored, key):
-                continue
-            name, _, leaf = key.rpartition(self.separator)
-            match = next(((module, hit) for module, pattern in patterns if (hit := pattern.fullmatch(name))), None)
-            if match is None:
-                unknown.append(key)
-                continue
-            module, hit = match
-            fields = hit.groupdict()
-            found.append((module + fields.get("rest", ""), fields, self.leaves.get(leaf, leaf), key))
-        children = sorted({int(f["child"]) for module, f, _, _ in found if "child" in f and module != "head"})
-        places = {}
-        for module, fields, leaf, key in found:
-            if "child" in fields and module != "head":
-                stage = children.index(int(fields["child"])) + 2
-            else:
-                stage = int(fields.get("stage", 0)) or int(fields.get("layer", -1)) + 1
-            places[Place(module, stage, int(fields.get("block", 0)), leaf)] = key
-        return places, unknown
-
-    def write(self, place: Place) -> str | None:
-        """Key of a place, or None if this layout has no name for it."""
-        names = self.names.get(place.module)
-        if names is None:
-            return None
-        name = names[0].format(stage=place.stage, layer=place.stage - 1, block=place.block)
-        return f"{name}{self.separator}{place.leaf}"
-
-
-def _pattern(template: str) -> str:
-    escaped = re.escape(template).replace(r"\{rest\}", r"(?P<rest>[\w.]+)")
-    return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\d+)", escaped)
-
+from gcvideo.models.naming import Absent, Layout
 
 _TV = "layer{layer}.{block}"
 _PTV = "blocks.{child}.res_blocks.{block}"
@@ -102,11 +26,11 @@ LAYOUTS: dict[str, Layout] = {
             "shortcut.norm": (f"{_PTV}.branch1_norm",),
             **{f"{x}.{part}": (f"{_PTV}.branch2.{part}_{x}",) for x in "abc" for part in ("conv", "norm")},
             "head": ("blocks.{child}.proj",),
-            "context.": (
-                f"{_PTV}.context.{{rest}}",
-                f"{_PTV}.branch2.norm_c.context.{{rest}}",
-                f"{_PTV}.activation.context.{{rest}}",
-            ),
+        },
+        inserted={  # names of the modules that `insert` attaches a block to
+            f"{_PTV}.context.{{rest}}": "after_block",
+            f"{_PTV}.branch2.norm_c.context.{{rest}}": "after_1x1",
+            f"{_PTV}.activation.context.{{rest}}": "after_add",
         },
     ),
     "pyslowfast": Layout(
@@ -138,6 +62,8 @@ LAYOUTS: dict[str, Layout] = {
         separator="_",
         leaves={"w": "weight", "b": "bias", "s": "weight", "rm": "running_mean", "riv": "running_var"},
         ignored=r".*_momentum$|lr$|model_iter$",
+        # Affine models reduce batch norms to scale and shift; a variance of 1 - eps makes torch's divisor 1.
+        absent=(Absent("*", "running_mean", 0.0), Absent("*", "running_var", 1 - 1e-5)),
         pool_first=True,
     ),
     "mmaction2": Layout(
@@ -157,7 +83,9 @@ LAYOUTS: dict[str, Layout] = {
             "context.norm": (f"{_TV}.non_local_block.conv_out.bn",),
         },
         ignored=r"data_preprocessor\.",
+        absent=(Absent("context.conv_out", "bias", 0.0),),  # no bias before a batch norm
         pool_first=False,
+        sub_sampled=r"\.g\.0\.",  # a Sequential of the convolution and the max-pool
     ),
     # torchvision's names: also of mmaction v0 (5-D), and of GCNet and mmdetection with their ContextBlocks.
     "torchvision": Layout(
@@ -174,22 +102,20 @@ LAYOUTS: dict[str, Layout] = {
             "context.conv_g": (f"{_TV}.nonlocal_block.g.1", f"{_TV}.nonlocal_block.g"),
             "context.conv_out": (f"{_TV}.nonlocal_block.W.0", f"{_TV}.nonlocal_block.W"),
             "context.norm": (f"{_TV}.nonlocal_block.W.1",),
-            "context.": (f"{_TV}.context_block.{{rest}}", f"{_TV}.bn3.context.{{rest}}", f"{_TV}.context.{{rest}}"),
         },
+        inserted={
+            f"{_TV}.context_block.{{rest}}": "after_1x1",  # the default of GCNet and mmdetection
+            f"{_TV}.bn3.context.{{rest}}": "after_1x1",
+            f"{_TV}.context.{{rest}}": "after_block",
+        },
+        # mmaction v0 registers the norm of its NL blocks twice, as W.1 and as bn; the rest are parts of detectors.
         ignored=r".*\.nonlocal_block\.bn\.|(neck|rpn_head|roi_head|bbox_head|mask_head)\.",
         pool_first=True,
     ),
 }
 
 
-def position(key: str) -> str:
-    """Where in its residual block the inserted block of a key stands, as `insert` says it."""
-    if re.search(r"\.(norm_c|bn3)\.context\.|\.context_block\.", key):
-        return "after_1x1"
-    return "after_add" if ".activation.context." in key else "after_block"
-
-
 def detect(keys: Iterable[str]) -> str:
-    """Name of the layout that knows most of the keys."""
+    """Name of the layout that has names for most of the keys."""
     names = list(keys)
-    return max(LAYOUTS, key=lambda layout: len(LAYOUTS[layout].parse(names)[0]))
+    return max(LAYOUTS, key=lambda layout: len(LAYOUTS[layout].parse(names).keys))

@@ -1,7 +1,7 @@
 """Published checkpoints by name: published.csv says where each is and which model takes it.
 
-The URLs are those in the model zoos of the projects; the hashes are the parts that stand in the file names. Two files
-of mmaction2 are listed there with one and the same hash, so neither is checked here.
+The URLs are those in the model zoos of the projects; the hashes are the parts of them that the file names contain. Two
+files of mmaction2 are listed there with the same hash, so neither is checked here.
 """
 
 import csv
@@ -23,7 +23,16 @@ from gcvideo.models.checkpoint_file import WeightsError
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One published file: `network`, `blocks` and `options` ("name=value ...") are the arguments of `create_model`."""
+    """One published file: a row of published.csv.
+
+    Args:
+        name: such as "pytorchvideo/slow_8x8_r50".
+        url: of the file.
+        sha256: beginning of its digest, or "" if it is not published.
+        network, blocks: arguments of `create_model` for a model that the file fits.
+        options: of the blocks, as "name=value ...".
+        kind: "video" if that model computes what the published one does, "image" if the file only initialises it.
+    """
 
     name: str
     url: str
@@ -31,6 +40,13 @@ class Checkpoint:
     network: str
     blocks: str
     options: str
+    kind: str
+
+    @property
+    def block_options(self) -> dict[str, Any]:
+        """`options` as arguments of `create_model`."""
+        pairs = (item.split("=") for item in self.options.split())
+        return {key: yaml.safe_load(value) for key, value in pairs}
 
 
 @cache
@@ -48,26 +64,30 @@ def list_weights(pattern: str = "*") -> list[str]:
 def other_function(name: str, network: str, blocks: str, options: Mapping[str, Any]) -> str:
     """Why a model would compute something else than the published one of that name, or "".
 
-    The names, shapes and strides of a video checkpoint do not always tell: see docs/weights.md. ImageNet weights, and
-    files, are of no video model.
+    The names, shapes and strides of a video checkpoint do not always tell: see docs/weights.md. Files that are not
+    published, and image checkpoints, have no such model.
     """
     entry = checkpoints().get(name)
-    if entry is None or name.startswith(("torchvision/", "mmdetection/")) or name == "pyslowfast/r50_in1k":
+    if entry is None or entry.kind == "image":
         return ""
-    wanted = {key: yaml.safe_load(value) for key, value in (item.split("=") for item in entry.options.split())}
-    given = {key: options.get(key) for key in wanted}
-    problems = [f"network {entry.network}, not {network}"] if entry.network != network else []
-    if entry.blocks != "none":
-        problems += [f"blocks {entry.blocks}, not {blocks}"] if entry.blocks != blocks else []
-        problems += [f"{key}={wanted[key]}, not {given[key]}" for key in wanted if wanted[key] != given[key]]
+    problems = []
+    if entry.network != network:
+        problems.append(f"network {entry.network}, not {network}")
+    if entry.blocks != "none":  # blocks that the file does not have are new, which is no mistake
+        if entry.blocks != blocks:
+            problems.append(f"blocks {entry.blocks}, not {blocks}")
+        for key, value in entry.block_options.items():
+            if options.get(key) != value:
+                problems.append(f"{key}={value}, not {options.get(key)}")
     return f"{name} was trained with {', '.join(problems)}" if problems else ""
 
 
 def find_weights(name_or_path: str, folder: str | Path | None = None) -> Path:
-    """Path of a checkpoint: a file as it is; a name of published.csv is downloaded once.
+    """Path of a checkpoint; one that is named is downloaded once.
 
     Args:
-        name_or_path: such as "pytorchvideo/slow_8x8_r50" or "runs/mine/checkpoints/best.ckpt".
+        name_or_path: a file, such as "runs/mine/checkpoints/best.ckpt", or a name of published.csv, such as
+            "pytorchvideo/slow_8x8_r50"; see `list_weights`.
         folder: of the downloads; default $GCVIDEO_CACHE, else ~/.cache/gcvideo.
 
     Raises:
@@ -76,14 +96,14 @@ def find_weights(name_or_path: str, folder: str | Path | None = None) -> Path:
     """
     if Path(name_or_path).is_file():
         return Path(name_or_path)
-    known = checkpoints()
-    if name_or_path not in known:
-        near = difflib.get_close_matches(name_or_path, known, n=4, cutoff=0.2) or list(known)[:4]
+    table = checkpoints()
+    if name_or_path not in table:
+        near = difflib.get_close_matches(name_or_path, table, n=4, cutoff=0.2) or list(table)[:4]
         raise WeightsError(
             f"weights must be a file or a name of gcvideo/models/published.csv, such as {', '.join(near)}; "
             f"got {name_or_path!r}"
         )
-    entry = known[name_or_path]
+    entry = table[name_or_path]
     cache_dir = Path(folder or os.environ.get("GCVIDEO_CACHE") or Path.home() / ".cache" / "gcvideo")
     suffix = Path(entry.url).suffix
     return download(entry.url, cache_dir / f"{entry.name}{suffix}", entry.sha256)

@@ -1,110 +1,100 @@
-"""Figures of reports and sweeps, as PNG bytes.
+"""Figures of a report, as PNG files in memory.
 
 Letters: T frames, S side of a view, K classes.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gcvideo.sweep.comparison import Row
+from gcvideo.report.style import BLUE, INK, MUTED, ORANGE, literal, png
 
-INK, MUTED, BLUE, ORANGE = "#1f2933", "#7b8794", "#2563eb", "#d9760b"
-MAX_NAMED_CLASSES = 40
-
-
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110, bbox_inches="tight")
-    return stream.getvalue()
+MAX_NAMED_CLASSES = 40  # names of more do not fit on the axes
+MAX_COUNTED_CLASSES = 16  # numbers in more cells are too small to read
 
 
 def learning_curves(curves: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
-    """Loss and top-1 over epochs; `curves` has 'train/loss', 'val/loss', 'train/clip_top1', 'val/video_top1'."""
+    """Loss and top-1 over epochs.
+
+    Args:
+        curves: points (epochs, value) of any of 'train/loss', 'val/loss', 'train/clip_top1' and 'val/video_top1'.
+    """
     figure = Figure(figsize=(9, 3))
-    panels = (
-        ("loss", (("train/loss", "training", BLUE), ("val/loss", "validation", ORANGE))),
-        ("top-1", (("train/clip_top1", "training clips", BLUE), ("val/video_top1", "validation videos", ORANGE))),
-    )
-    for number, (title, lines) in enumerate(panels, start=1):
-        axes = figure.add_subplot(1, 2, number)
-        for key, name, colour in lines:
-            points = curves.get(key, ())
-            axes.plot([x for x, _ in points], [y for _, y in points], "o-", ms=3.5, color=colour, label=name)
+    loss, top1 = figure.subplots(1, 2)
+    _curve(loss, curves.get("train/loss", ()), "training", BLUE)
+    _curve(loss, curves.get("val/loss", ()), "validation", ORANGE)
+    _curve(top1, curves.get("train/clip_top1", ()), "training clips", BLUE)
+    _curve(top1, curves.get("val/video_top1", ()), "validation videos", ORANGE)
+    top1.set_ylim(0, 1.02)
+    for axes, title in ((loss, "loss"), (top1, "top-1")):
         axes.set_xlabel("epoch", color=INK)
         axes.set_title(title, color=INK, fontsize=11)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        if title == "top-1":
-            axes.set_ylim(0, 1.02)
         axes.legend(frameon=False, fontsize=9)
-    return _png(figure)
+    return png(figure)
 
 
-def variants(rows: Sequence[Row], metric: str, baseline: str) -> bytes:
-    """Every seed of every variant, with the mean; beside it the paired differences to the baseline."""
-    figure = Figure(figsize=(10, 0.9 + 0.45 * len(rows)))
-    values, differences = figure.subplots(1, 2, sharey=True)
-    for place, row in enumerate(rows):
-        values.plot(list(row.values.values()), [place] * len(row.values), "o", ms=5, alpha=0.5, color=BLUE, mew=0)
-        values.plot([row.mean], [place], "|", ms=18, mew=2, color=INK)
-        if row.difference is not None and row.low is not None and row.high is not None:
-            colour = MUTED if row.verdict == "not significant" else ORANGE
-            differences.plot([row.low, row.high], [place, place], "-", lw=2, color=colour)
-            differences.plot([row.difference], [place], "o", ms=6, color=colour)
-    values.set_yticks(range(len(rows)), [row.variant for row in rows])
-    values.invert_yaxis()
-    values.set_title(f"{metric}: seeds and mean", color=INK, fontsize=11)
-    differences.axvline(0, color=INK, lw=1)
-    differences.set_title(f"difference to {baseline}, 95 % interval (grey: not significant)", color=INK, fontsize=11)
-    for axes in (values, differences):
-        axes.grid(axis="x", alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+def _curve(axes: Axes, points: Sequence[tuple[float, float]], name: str, colour: str) -> None:
+    axes.plot([x for x, _ in points], [y for _, y in points], "o-", ms=3.5, color=colour, label=name)
 
 
 def confusion(matrix: Tensor, names: Sequence[str]) -> bytes:
-    """Share of the videos of each true class (row) by predicted class (column); `matrix` [K, K] counts."""
-    share = matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
-    few = len(names) <= MAX_NAMED_CLASSES
-    side = max(3.5, 0.5 * len(names)) if few and len(names) <= 16 else 9
+    """Share of the videos of each true class (row) by predicted class (column).
+
+    Args:
+        matrix: numbers of videos [K, K].
+        names: of the K classes; shown for up to `MAX_NAMED_CLASSES`.
+    """
+    share = matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)  # a class without videos is a row of zeros
+    num_classes = len(names)
+    side = max(3.5, 0.5 * num_classes) if num_classes <= MAX_COUNTED_CLASSES else 9  # inches
     figure = Figure(figsize=(side, side))
     axes = figure.add_subplot()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted", color=INK)
     axes.set_ylabel("true", color=INK)
-    if few:
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-        axes.set_yticks(range(len(names)), names, fontsize=8)
-    if len(names) <= 16:
-        for row in range(len(names)):
-            for column in range(len(names)):
-                if matrix[row, column]:
-                    colour = "white" if share[row, column] > 0.5 else INK
-                    count = int(matrix[row, column])
-                    axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=colour)
-    return _png(figure)
+    if num_classes <= MAX_NAMED_CLASSES:
+        labels = [literal(name) for name in names]
+        axes.set_xticks(range(num_classes), labels, rotation=90, fontsize=8)
+        axes.set_yticks(range(num_classes), labels, fontsize=8)
+    if num_classes <= MAX_COUNTED_CLASSES:
+        _write_counts(axes, matrix, share)
+    return png(figure)
 
 
-def per_class_bars(rows: Sequence[tuple[str, float]]) -> bytes:
-    """Accuracy of each class, worst first; of many classes the 20 worst and the 20 best."""
-    rows = sorted(rows, key=lambda row: row[1])
-    if len(rows) > MAX_NAMED_CLASSES:
-        rows = [*rows[:20], *rows[-20:]]
-    figure = Figure(figsize=(6, 0.6 + 0.24 * len(rows)))
+def _write_counts(axes: Axes, matrix: Tensor, share: Tensor) -> None:
+    """The number of videos in every cell that has any, white on dark cells."""
+    for row, column in matrix.nonzero().tolist():
+        colour = "white" if share[row, column] > 0.5 else INK
+        count = str(int(matrix[row, column]))
+        axes.text(column, row, count, ha="center", va="center", fontsize=8, color=colour)
+
+
+def per_class_bars(accuracies: Sequence[tuple[str, float]]) -> bytes:
+    """Accuracy of each class, worst first; of many classes the 20 worst and the 20 best.
+
+    Args:
+        accuracies: (class, top-1).
+    """
+    ascending = sorted(accuracies, key=lambda row: row[1])
+    if len(ascending) > MAX_NAMED_CLASSES:
+        half = MAX_NAMED_CLASSES // 2
+        ascending = [*ascending[:half], *ascending[-half:]]
+    figure = Figure(figsize=(6, 0.6 + 0.24 * len(ascending)))
     axes = figure.add_subplot()
-    axes.barh([name for name, _ in rows], [value for _, value in rows], color=BLUE, height=0.65)
-    for position, (_, value) in enumerate(rows):
-        axes.text(value + 0.01, position, f"{value:.2f}", va="center", fontsize=8, color=MUTED)
+    axes.barh([literal(name) for name, _ in ascending], [value for _, value in ascending], color=BLUE, height=0.65)
+    for bar, (_, value) in enumerate(ascending):
+        axes.text(value + 0.01, bar, f"{value:.2f}", va="center", fontsize=8, color=MUTED)
     axes.set_xlim(0, 1.1)
     axes.set_xlabel("top-1 of the class", color=INK)
     axes.tick_params(axis="y", labelsize=8)
-    axes.invert_yaxis()
+    axes.invert_yaxis()  # the first bar on top
     axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def filmstrip(frames: Tensor, maps: Mapping[str, Tensor] | None = None) -> bytes:
@@ -118,28 +108,22 @@ def filmstrip(frames: Tensor, maps: Mapping[str, Tensor] | None = None) -> bytes
     maps = maps or {}
     num_frames = len(frames)
     figure = Figure(figsize=(1.25 * num_frames, 1.32 * (1 + len(maps))))
+    rows = figure.subplots(1 + len(maps), num_frames, squeeze=False)
     pictures = frames.permute(0, 2, 3, 1)  # [T, S, S, 3]
-    grey = pictures.float().mean(dim=-1) / 255
-    for t in range(num_frames):
-        axes = figure.add_subplot(1 + len(maps), num_frames, t + 1)
-        axes.imshow(pictures[t])
-        _bare(axes)
-    for row, (name, weights) in enumerate(maps.items(), start=1):
-        full = F.interpolate(weights[None, None].float(), size=grey.shape, mode="trilinear")[0, 0]
+    grey = pictures.float().mean(dim=-1) / 255  # [T, S, S]: the colours of the maps stand out
+    for axes, picture in zip(rows[0], pictures, strict=True):
+        axes.imshow(picture)
+    for row, (name, weights) in zip(rows[1:], maps.items(), strict=True):
+        # The map of a deep block has fewer frames and positions than the clip: spread over both.
+        full = F.interpolate(weights[None, None].float(), size=grey.shape, mode="trilinear")[0, 0]  # [T, S, S]
         full = full / full.max()
-        for t in range(num_frames):
-            axes = figure.add_subplot(1 + len(maps), num_frames, row * num_frames + t + 1)
-            axes.imshow(grey[t], cmap="gray", vmin=0, vmax=1)
-            axes.imshow(full[t], cmap="inferno", vmin=0, vmax=1, alpha=0.65)
-            _bare(axes)
-            if t == 0:
-                axes.set_ylabel(name, fontsize=7, color=INK)
+        row[0].set_ylabel(literal(name), fontsize=7, color=INK)
+        for axes, picture, values in zip(row, grey, full, strict=True):
+            axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
+            axes.imshow(values, cmap="inferno", vmin=0, vmax=1, alpha=0.65)
+    for axes in rows.flat:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
     figure.subplots_adjust(wspace=0.04, hspace=0.06)
-    return _png(figure)
-
-
-def _bare(axes) -> None:  # type: ignore[no-untyped-def]
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    return png(figure)

@@ -1,30 +1,41 @@
-"""What a sweep file says: variants x seeds of one configuration; see docs/training.md."""
+"""Sweep files: variants x seeds of one configuration. docs/training.md has an example."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
+from gcvideo.errors import UsageError
 
-class SweepError(ValueError):
-    """The sweep can't begin as it was asked for."""
+REQUIRED = ("name", "config", "variants", "baseline", "seeds")
+
+
+class Run(NamedTuple):
+    """One training and test of a sweep."""
+
+    variant: str
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A sweep file.
+    """The content of a sweep file.
 
     Args:
         name: folder of the sweep in `runs_dir`.
         config: configuration file, or several of which later ones win; paths as for `--config`.
-        variants: name -> settings that differ, such as {model.context: gc5}.
+        variants: name -> settings that differ, such as {model.blocks: gc5}.
         baseline: the variant that the others are compared with.
-        seeds: of `seed_everything`, at least two to compare anything.
+        seeds: values of `seed_everything`; a verdict takes at least three.
         settings: for all variants.
-        metric: number in report.json to compare.
+        metric: key of report.json whose values are compared.
         runs_dir: folder of all runs.
+
+    Raises:
+        UsageError: the baseline is not a variant, or the seeds are not different integers.
     """
 
     name: str
@@ -36,69 +47,97 @@ class Sweep:
     metric: str = "video_top1"
     runs_dir: str = "runs"
 
+    def __post_init__(self) -> None:
+        if self.baseline not in self.variants:
+            raise UsageError(f"expected one of {', '.join(self.variants)} as baseline, got {self.baseline!r}")
+        are_integers = isinstance(self.seeds, list) and all(type(seed) is int for seed in self.seeds)
+        if not are_integers or len(set(self.seeds)) < len(self.seeds):
+            raise UsageError(f"expected a list of different integers as seeds, got {self.seeds}")
+
     @property
     def folder(self) -> Path:
+        """Folder of the tables and of all runs."""
         return Path(self.runs_dir) / self.name
 
     @property
     def configs(self) -> list[str]:
+        """Configuration files; later ones win."""
         return [self.config] if isinstance(self.config, str) else self.config
 
-    def run_folder(self, variant: str, seed: int) -> Path:
-        """Folder of one run; its name is the run's."""
-        return self.folder / f"{variant}-seed{seed}"
+    @property
+    def runs(self) -> list[Run]:
+        """All runs. Every variant is run with one seed before the next seed, so that a stopped sweep compares."""
+        return [Run(variant, seed) for seed in self.seeds for variant in self.variants]
 
-    def contents(self) -> list[str]:
-        """Every setting of the configuration files, so that a changed file is noticed."""
-        lines = []
-        for config in self.configs:
-            try:
-                content = yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {}
-            except (OSError, yaml.YAMLError) as error:
-                raise SweepError(f"config {config}: {' '.join(str(error).split())}") from error
-            for group, settings in content.items():
-                named = settings.items() if isinstance(settings, dict) else [("", settings)]
-                lines += [f"{config}: {group}.{name}={json.dumps(value)}" for name, value in named]
-        return lines
+    def run_folder(self, run: Run) -> Path:
+        """Folder of one run."""
+        return self.folder / f"{run.variant}-seed{run.seed}"
 
-    def arguments(self, variant: str, seed: int) -> list[str]:
-        """Command-line options of one run."""
+    def arguments(self, run: Run) -> list[str]:
+        """Command-line options of one run; those of its variant come last and win."""
         options = [f"--config={config}" for config in self.configs]
-        name = self.run_folder(variant, seed).name
-        options += [f"--name={name}", f"--runs_dir={self.folder}", f"--seed_everything={seed}"]
-        for key, value in {**self.settings, **self.variants[variant]}.items():
+        options.append(f"--name={self.run_folder(run).name}")
+        options.append(f"--runs_dir={self.folder}")
+        options.append(f"--seed_everything={run.seed}")
+        for key, value in {**self.settings, **self.variants[run.variant]}.items():
             options.append(f"--{key}={value if isinstance(value, str) else json.dumps(value)}")
         return options
+
+    def config_settings(self) -> list[str]:
+        """Every setting of the configuration files as "FILE: GROUP.NAME=VALUE", so that a changed file is noticed.
+
+        Raises:
+            UsageError: a file can't be read.
+        """
+        lines = []
+        for config in self.configs:
+            content = _read_yaml(config, f"config {config}") or {}
+            for group, settings in content.items():
+                by_name = settings if isinstance(settings, dict) else {"": settings}
+                lines += [f"{config}: {group}.{name}={json.dumps(value)}" for name, value in by_name.items()]
+        return lines
 
 
 def read_sweep(path: str) -> Sweep:
     """Read a sweep file.
 
     Raises:
-        SweepError: not a file, not YAML, a key missing or unknown, or values that don't fit together.
+        UsageError: not a file, not YAML, a key missing or unknown, or values that don't fit together.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise SweepError(f"{path}: {' '.join(str(error).split())}") from error
-    known = [item.name for item in fields(Sweep)]
-    if not isinstance(content, dict) or not set(content) <= set(known):
-        wrong = sorted(set(content) - set(known)) if isinstance(content, dict) else type(content).__name__
-        raise SweepError(f"{path}: keys must be of {', '.join(known)}; got {wrong}")
-    needed = ("name", "config", "variants", "baseline", "seeds")
-    missing = [name for name in needed if content.get(name) in (None, "", [], {})]
-    if missing:
-        raise SweepError(f"{path}: missing {', '.join(missing)}")
-    variants, seeds = content["variants"], content["seeds"]
-    if not isinstance(variants, dict) or not all(v is None or isinstance(v, dict) for v in variants.values()):
-        raise SweepError(f"{path}: variants must map a name to settings, such as 'gc5: {{model.context: gc5}}'")
-    content["baseline"] = str(content["baseline"])
+    content = _read_yaml(path, path)
+    _check_keys(path, content)
+    variants = content["variants"]
+    if not isinstance(variants, dict) or not all(_is_settings(variant) for variant in variants.values()):
+        raise UsageError(f"{path}: variants must map a name to settings, such as 'gc5: {{model.blocks: gc5}}'")
+    # YAML reads `4:` as a number and `none:` without settings as null.
     content["variants"] = {str(name): settings or {} for name, settings in variants.items()}
+    content["baseline"] = str(content["baseline"])
     content["settings"] = content.get("settings") or {}
-    if content["baseline"] not in content["variants"]:
-        raise SweepError(
-            f"{path}: baseline must be one of {', '.join(content['variants'])}; got {content['baseline']!r}"
-        )
-    if not isinstance(seeds, list) or len(set(seeds)) < len(seeds) or not all(type(seed) is int for seed in seeds):
-        raise SweepError(f"{path}: seeds must be a list of different whole numbers, got {seeds}")
-    return Sweep(**content)
+    try:
+        return Sweep(**content)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _check_keys(path: str, content: Any) -> None:
+    allowed = [item.name for item in fields(Sweep)]
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected the keys {', '.join(REQUIRED)}; got {type(content).__name__}")
+    unknown = sorted(str(key) for key in set(content) - set(allowed))
+    if unknown:
+        raise UsageError(f"{path}: expected only the keys {', '.join(allowed)}; got {unknown}")
+    missing = [key for key in REQUIRED if content.get(key) in (None, "", [], {})]
+    if missing:
+        raise UsageError(f"{path}: missing {', '.join(missing)}")
+
+
+def _is_settings(value: Any) -> bool:
+    return value is None or isinstance(value, Mapping)
+
+
+def _read_yaml(path: str, label: str) -> Any:
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        one_line = " ".join(str(error).split())
+        raise UsageError(f"{label}: {one_line}") from error

@@ -18,6 +18,7 @@ from gcvideo.data.batch import Batch
 from gcvideo.errors import GcvideoError, UsageError
 from gcvideo.models import (
     BlocksName,
+    Inflation,
     NetworkName,
     create_model,
     find_weights,
@@ -25,7 +26,6 @@ from gcvideo.models import (
     load_weights,
     other_function,
 )
-from gcvideo.models.weights import Inflation
 from gcvideo.settings import as_plain, as_settings
 from gcvideo.training.metrics import VideoScores, accuracies, average_views
 from gcvideo.training.optim import Optimization

@@ -6,7 +6,7 @@ from torch import nn
 
 from gcvideo import create_model, inserted_blocks
 from gcvideo.analysis import attention_maps, count_macs, count_parameters, receptive_field
-from gcvideo.dataset_tools.synthetic import object_gap
+from gcvideo.dataset_tools.scene import object_gap
 
 
 def test_macs_of_a_convolution_and_a_linear_layer():

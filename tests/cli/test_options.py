@@ -1,11 +1,14 @@
 """Every option of every verb is set by a test: the parsers are enumerated, and one that no test sets fails here."""
 
+import inspect
 import json
 import re
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 
+from gcvideo.cli.help import generated_help, stored_help
 from gcvideo.cli.main import TRAINING_VERBS, VERBS
 from gcvideo.cli.training import GcvideoCLI
 
@@ -137,6 +140,16 @@ def test_all_training_verbs_have_the_same_settings(verb, tmp_path, monkeypatch):
     with pytest.raises(ParsedError) as options:
         Parse(verb, [])
     assert {f"model.{name}" for name in MODEL} | {f"data.{name}" for name in DATA} <= options.value.args[0]
+
+
+@pytest.mark.parametrize("verb", TRAINING_VERBS)
+def test_the_stored_help_is_that_of_the_parser(verb):
+    assert stored_help(verb) == generated_help(verb), "an option has changed: run python -m gcvideo.cli.help"
+
+
+def test_the_trainer_arguments_that_the_help_names_exist():
+    named = re.search(r"Often\s+used: (.*?)\.", stored_help("fit"), re.DOTALL)[1]
+    assert {name.strip() for name in named.split(",")} <= set(inspect.signature(pl.Trainer).parameters)
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -82,7 +82,7 @@ def test_download_unpack_and_match(server, tmp_path, capsys):
     assert server.asked == []  # and still is, unpacked
 
 
-def test_a_part_that_fails_is_told_and_tried_again(server, tmp_path):
+def test_a_failed_archive_is_reported_and_retried(server, tmp_path):
     out = tmp_path / "raw"
     archive = server.root / "400/val/part_0.tar.gz"
     whole = archive.read_bytes()

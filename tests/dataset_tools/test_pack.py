@@ -97,6 +97,12 @@ def test_what_can_not_be_packed(prepared, tmp_path):
     pack(prepared, 0.0003, progress=False)
     with pytest.raises(UsageError, match="has shards of another set or size: remove it"):
         pack(prepared, 1, progress=False)
+    manifest = prepared / "manifest.csv"
+    rows = manifest.read_text()
+    manifest.write_text(rows.replace(",train,", ",../up,"))
+    with pytest.raises(UsageError, match=r"can't be packed: expected splits of letters, .* got '../up'"):
+        pack(prepared, 0.0003, progress=False)
+    manifest.write_text(rows)
     next((prepared / "val").iterdir()).unlink()
     with pytest.raises(UsageError, match="can't be packed: .*No such file"):
         pack(prepared, 0.0003, progress=False)

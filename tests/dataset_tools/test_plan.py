@@ -164,7 +164,7 @@ def test_a_manifest_gives_the_splits(tmp_path):
         (f"{HEADER}\nx,abcdefghijk,1,2,val\n", "none of 1 official rows has a file here \\(1 video files found"),
     ),
 )
-def test_annotations_that_do_not_fit(tmp_path, text, message):
+def test_annotations_that_do_not_match(tmp_path, text, message):
     touch(tmp_path / "raw", "c/clip.mp4")
     with pytest.raises(UsageError, match=message):
         make_plan(tmp_path / "raw", [write(tmp_path / "a.csv", text)])
@@ -202,7 +202,7 @@ def test_one_stray_file_does_not_overturn_a_folder_by_class(tmp_path):
     assert plan.rejected == [("b/deep/3.mp4", "not in class/")]
 
 
-def test_a_row_that_is_there_twice_counts_once(tmp_path):
+def test_a_duplicate_row_counts_once(tmp_path):
     touch(tmp_path / "raw", "abcdefghijk.mp4")
     row = "x,abcdefghijk,1,2,val\n"
     plan = make_plan(tmp_path / "raw", [write(tmp_path / "a.csv", f"{HEADER}\n{row}{row}")])

@@ -45,7 +45,7 @@ def raw(tmp_path_factory):
 
 
 def files_of(out):
-    """Relative path -> contents, of all but the notes of the run."""
+    """Relative path -> contents, without the journals."""
     return {
         str(path.relative_to(out)): path.read_bytes()
         for path in sorted(out.rglob("*"))
@@ -102,7 +102,7 @@ def test_nothing_is_done_twice(raw, whole, tmp_path):
     shutil.copytree(whole[0], out)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")}
     assert prepare(make_plan(raw), out, ENCODING, QUIET) == whole[1]
-    # a video in its place that was not noted is taken as it is; a line that was cut off does not count
+    # a complete video that was not recorded is kept; a line that was cut off does not count
     journal = out / ".prepare" / "1-of-1.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
     journal.write_text("".join(lines[:4]) + lines[4][:30])
@@ -111,7 +111,7 @@ def test_nothing_is_done_twice(raw, whole, tmp_path):
     assert files_of(out) == files_of(whole[0])
 
 
-def test_failures_can_be_tried_again(raw, whole, tmp_path):
+def test_failures_can_be_retried(raw, whole, tmp_path):
     out, mended = tmp_path / "out", tmp_path / "raw"
     shutil.copytree(whole[0], out)
     shutil.copytree(raw, mended)
@@ -141,7 +141,7 @@ def test_other_settings_and_a_second_process_are_refused(raw, whole, tmp_path):
         prepare(make_plan(raw), out, ENCODING, QUIET)
 
 
-def test_journals_of_machines_that_went_down(raw, whole, tmp_path):
+def test_journals_of_machines_that_crashed(raw, whole, tmp_path):
     """Lines that are not records are ignored, a success beats a failure, what is gone or damaged is prepared again."""
     out = tmp_path / "out"
     shutil.copytree(whole[0], out)
@@ -249,9 +249,9 @@ def test_command(raw, whole, tmp_path, capsys):
     assert main([*arguments, "--merge"]) == 2
     assert "5 of 10 videos are not prepared yet" in capsys.readouterr().err
     assert main([*arguments, "--part", "2/2"]) == 1
-    told = capsys.readouterr().out
-    assert "8 of 10 official videos are prepared" in told
-    assert "missing: 0; failed: 2" in told
+    printed = capsys.readouterr().out
+    assert "8 of 10 official videos are prepared" in printed
+    assert "missing: 0; failed: 2" in printed
     assert files_of(out) == files_of(whole[0])
     assert main([*arguments, "--crf", "30"]) == 2
     assert "error: " in capsys.readouterr().err
@@ -262,7 +262,7 @@ def test_command(raw, whole, tmp_path, capsys):
 
 
 def test_command_on_lists_of_ucf101(tmp_path, capsys):
-    """With the options that the other tests leave alone; a failure is retried, and the set is packed."""
+    """With the options that no other test sets; a failure is retried, and the set is packed."""
     raw, lists, out = tmp_path / "raw", tmp_path / "lists", tmp_path / "out"
     names = ("v_Yo_g01_c01", "v_Yo_g02_c01", "v_Yo_g03_c01")
     (raw / "Yo").mkdir(parents=True)
@@ -296,7 +296,7 @@ def test_command_on_lists_of_ucf101(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_killed_at_twenty_moments(tmp_path):
-    """Of videos that are noise and take their time."""
+    """With videos of noise, which take long to encode."""
     noise = np.random.default_rng(0)
     (tmp_path / "raw" / "a").mkdir(parents=True)
     for number in range(40):

@@ -1,4 +1,4 @@
-"""The label of a synthetic video is a relation: no single frame and no single object tells it."""
+"""The label of a synthetic video is a relation: no single frame and no single object reveals it."""
 
 import csv
 import os
@@ -10,16 +10,9 @@ import pytest
 
 from gcvideo.cli.main import main
 from gcvideo.data.decode import open_video
-from gcvideo.dataset_tools import synthetic
-from gcvideo.dataset_tools.synthetic import (
-    CLASS_NAMES,
-    GAITS,
-    RELATIONS,
-    make_actors,
-    make_video,
-    object_gap,
-    write_dataset,
-)
+from gcvideo.dataset_tools import scene
+from gcvideo.dataset_tools.scene import CLASS_NAMES, GAITS, RELATIONS, make_actors, make_video, object_gap
+from gcvideo.dataset_tools.synthetic import write_dataset
 
 
 def centres(label, seed=0, num_frames=24, size=64):
@@ -38,7 +31,7 @@ def test_the_label_is_what_the_name_says(label):
         upper, lower = centres(label, seed)
         velocity = [np.diff(track[:, 0]) for track in (upper, lower)]
         for v in velocity:
-            np.testing.assert_allclose(np.abs(v), synthetic.SPEED[gait] * 64)
+            np.testing.assert_allclose(np.abs(v), scene.SPEED[gait] * 64)
             assert len(set(np.sign(v))) == 1
         same = np.sign(velocity[0][0]) == np.sign(velocity[1][0])
         assert same == (relation == "same")
@@ -48,7 +41,7 @@ def test_the_label_is_what_the_name_says(label):
 
 @pytest.mark.parametrize("gait", GAITS)
 @pytest.mark.parametrize("hidden", (0, 1))
-def test_one_object_alone_does_not_tell_the_relation(gait, hidden):
+def test_one_object_alone_does_not_reveal_the_relation(gait, hidden):
     """With one object left out, the videos of 'same' and 'opposite' are the same set of videos.
 
     The upper object is equal for equal seeds. For the lower, the draw of the upper's way decides which seed pairs up:
@@ -61,13 +54,13 @@ def test_one_object_alone_does_not_tell_the_relation(gait, hidden):
         actors, others = (make_actors(seed, label, 6, 64) for label in (same, opposite))
         if hidden == 1:
             assert np.array_equal(a, b)
-        else:  # the other way with everything else equal: as likely as this way, because the way is a fair coin
+        else:  # the other direction with everything else equal: as likely, because the direction is a fair coin
             assert actors[1].colours.tolist() == others[1].colours.tolist()
             np.testing.assert_allclose(actors[1].positions[0], others[1].positions[0])
             np.testing.assert_allclose(np.diff(actors[1].positions[:, 0]), -np.diff(others[1].positions[:, 0]))
 
 
-def test_both_ways_of_each_object_are_equally_likely_in_every_class():
+def test_both_directions_of_each_object_are_equally_likely_in_every_class():
     for label in range(len(CLASS_NAMES)):
         ways = np.array([np.sign(np.diff(centres(label, seed, 2)[:, :, 0], axis=1))[:, 0] for seed in range(600)])
         assert (np.abs(ways.mean(axis=0)) < 0.12).all()  # 3 standard deviations
@@ -102,7 +95,7 @@ def ks_distance(a, b):
     return np.abs(cdf[0] - cdf[1]).max()
 
 
-def test_the_first_frame_and_the_looks_do_not_depend_on_the_label():
+def test_the_first_frame_and_the_appearance_do_not_depend_on_the_label():
     first = [make_video(7, label, 1) for label in range(len(CLASS_NAMES))]
     assert all(np.array_equal(first[0], frame) for frame in first)
 
@@ -119,7 +112,7 @@ def test_objects_stay_apart_by_the_gap_and_inside_the_picture():
     assert object_gap(size) <= least < object_gap(size) + 6
 
 
-def test_near_objects_are_side_by_side_and_else_the_same():
+def test_near_objects_are_close_and_otherwise_the_same():
     for seed in range(20):
         near, far = (make_actors(seed, 0, near=near) for near in (True, False))
         for a, b in zip(near, far):
@@ -189,7 +182,8 @@ def test_equal_frames_give_equal_bytes(tmp_path):
     """Whatever the memory held before, which glibc fills with a byte of our choice."""
     code = (
         "import sys, pathlib\n"
-        "from gcvideo.dataset_tools.synthetic import make_video, write_video\n"
+        "from gcvideo.dataset_tools.scene import make_video\n"
+        "from gcvideo.dataset_tools.synthetic import write_video\n"
         "write_video(pathlib.Path(sys.argv[1]), make_video((0, 5), 0))\n"
     )
     written = set()

@@ -1,4 +1,4 @@
-"""The prepared video shows the frames of the raw one, in an encoding that is read fast."""
+"""The prepared video has the frames of the raw one, in an encoding that is fast to read."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.data.corpus import CLIPS
 
 @pytest.fixture(params=("pyav", "ffmpeg"))
 def encoder(request, tmp_path, monkeypatch):
-    """Both encoders; the program ffmpeg is the one of imageio-ffmpeg."""
+    """Both encoders; the executable ffmpeg is the one of imageio-ffmpeg."""
     if request.param == "ffmpeg":
         imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
         (tmp_path / "bin").mkdir()
@@ -33,7 +33,7 @@ TITLES = (
 
 
 @pytest.mark.parametrize("title", TITLES)
-def test_frames_of_all_sorts_of_files(tmp_path, encoder, title):
+def test_frames_of_all_kinds_of_files(tmp_path, encoder, title):
     clip = next(clip for clip in CLIPS if clip.title == title)
     path, expected = clip.write(tmp_path)
     target = tmp_path / "out.mp4"
@@ -139,5 +139,5 @@ def test_bad_settings(arguments, message):
 def test_no_encoder(monkeypatch):
     monkeypatch.setattr(av, "codecs_available", set())
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(ValueError, match="neither PyAV with libx264 nor the program ffmpeg"):
+    with pytest.raises(ValueError, match="neither PyAV with libx264 nor the executable ffmpeg"):
         find_encoder("auto")

@@ -5,17 +5,11 @@ import sys
 
 import pytest
 import torch
-import yaml
 
 from gcvideo.models import Checkpoint, checkpoints, create_model, find_weights, list_weights, other_function
 from tests.test_download import CONTENT, SHA256, server  # noqa: F401
 
 TABLE = checkpoints()
-
-
-def options(text):
-    """'pool_first=false mode=gaussian' -> arguments."""
-    return {name: yaml.safe_load(value) for name, value in (item.split("=") for item in text.split())}
 
 
 def test_table_is_sound():
@@ -24,6 +18,7 @@ def test_table_is_sound():
     for entry in TABLE.values():
         assert re.fullmatch(r"https?://[\w./-]+\.(pyth|pkl|pth)", entry.url)
         assert re.fullmatch(r"([0-9a-f]{8})?", entry.sha256)
+        assert entry.kind in ("video", "image")
         if entry.sha256:
             assert entry.sha256 in entry.url
 
@@ -32,7 +27,7 @@ def test_table_is_sound():
 def test_model_of_each_row_can_be_built(name):
     entry = TABLE[name]
     with torch.device("meta"):
-        create_model(entry.network, entry.blocks, **options(entry.options))
+        create_model(entry.network, entry.blocks, **entry.block_options)
 
 
 def test_a_file_is_itself(tmp_path):
@@ -41,7 +36,7 @@ def test_a_file_is_itself(tmp_path):
 
 
 def test_a_name_is_downloaded_once(server, tmp_path, monkeypatch):  # noqa: F811
-    entry = Checkpoint("test/net", f"{server.url}/net.pyth", SHA256[:8], "slowonly_r50", "none", "")
+    entry = Checkpoint("test/net", f"{server.url}/net.pyth", SHA256[:8], "slowonly_r50", "none", "", "video")
     monkeypatch.setattr(sys.modules["gcvideo.models.published"], "checkpoints", lambda: {"test/net": entry})
     monkeypatch.setenv("GCVIDEO_CACHE", str(tmp_path))
     for _ in range(2):
@@ -80,7 +75,7 @@ def test_a_model_of_another_function_warns(tmp_path, monkeypatch):
     """The published names of I3D 8x8 load into the 32x2 network, which has other strides."""
     source = create_model("slowonly_tiny", num_classes=3)
     torch.save(source.state_dict(), tmp_path / "net.pyth")
-    entry = Checkpoint("test/net", "http://localhost/net.pyth", "", "i3d_r50", "none", "")
+    entry = Checkpoint("test/net", "http://localhost/net.pyth", "", "i3d_r50", "none", "", "video")
     monkeypatch.setattr(sys.modules["gcvideo.models.published"], "checkpoints", lambda: {"test/net": entry})
     monkeypatch.setenv("GCVIDEO_CACHE", str(tmp_path))
     (tmp_path / "test").mkdir()

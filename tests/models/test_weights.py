@@ -13,7 +13,8 @@ from gcvideo import create_model
 from gcvideo.models import WeightsError, export_weights, insert_blocks, load_weights
 from gcvideo.models.backbones import resnet3d
 from gcvideo.models.checkpoint_file import _NumpyUnpickler
-from gcvideo.models.layouts import LAYOUTS, Place, detect
+from gcvideo.models.layouts import LAYOUTS, detect
+from gcvideo.models.naming import TensorName
 from tests.models.peers import (
     CLIP,
     GCBottleneck,
@@ -138,10 +139,10 @@ PUBLISHED_NAMES = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_names_of_the_projects(layout):
     stages = [f"blocks.{n}.res_blocks.0.branch1_conv.weight" for n in (1, 2, 3, 4)]  # settle the numbers of the stages
-    for key, place in PUBLISHED_NAMES[layout].items():
-        places, unknown = LAYOUTS[layout].parse([key, *(stages if layout == "pytorchvideo" else [])])
+    for key, name in PUBLISHED_NAMES[layout].items():
+        keys, unknown = LAYOUTS[layout].parse([key, *(stages if layout == "pytorchvideo" else [])])
         assert not unknown
-        assert places[Place(*place)] == key
+        assert keys[TensorName(*name)] == key
     assert detect([*PUBLISHED_NAMES[layout], *(stages if layout == "pytorchvideo" else [])]) == layout
 
 
@@ -181,7 +182,7 @@ def test_inflation_of_a_kernel(tmp_path):
         load_weights(net, tmp_path / "r.pth", inflation)
         assert_parity(net.state_dict()[key].sum(dim=2), kernel)
         assert (net.state_dict()[key][:, :, 0].abs().max() > 0) == (inflation == "mean")
-    with pytest.raises(ValueError, match="inflation must be 'mean' or 'center', got 'last'"):
+    with pytest.raises(ValueError, match="inflation must be one of \\('mean', 'center'\\), got 'last'"):
         load_weights(net, tmp_path / "r.pth", "last")
 
 
@@ -303,11 +304,15 @@ def change(state, how):
     ("how", "message"),
     (
         ("missing", "does not fit the model: blocks.2.res_blocks.1.branch2.conv_a.weight is not in the file"),
-        ("shape", r"conv_a.weight has shape \(15, 64, 1, 1, 1\), wanted \(16, 64, 1, 1, 1\)"),
-        ("extra block", "no place for blocks.2.res_blocks.4.branch2.conv_a.weight"),
-        ("inserted blocks", "no place for blocks.2.res_blocks.1.context.conv_mask.weight"),
-        ("head of another width", r"blocks.5.proj.weight has shape \(7, 9\), wanted \(7, 256\)"),
-        ("unknown", "not a bottleneck ResNet that is known here; nearest pytorchvideo, decoder.weight"),
+        ("shape", r"conv_a.weight has shape \(15, 64, 1, 1, 1\), expected \(16, 64, 1, 1, 1\)"),
+        ("extra block", "the model has no tensor for blocks.2.res_blocks.4.branch2.conv_a.weight"),
+        ("inserted blocks", "the model has no tensor for blocks.2.res_blocks.1.context.conv_mask.weight"),
+        ("head of another width", r"blocks.5.proj.weight has shape \(7, 9\), expected \(7, 256\)"),
+        (
+            "unknown",
+            "not a bottleneck ResNet of a supported project; closest are the names of pytorchvideo, "
+            "which has no decoder.weight",
+        ),
     ),
 )
 def test_a_file_that_does_not_fit_changes_nothing(tmp_path, how, message):
@@ -409,8 +414,8 @@ def test_export_to_pyslowfast(tmp_path, temporal):
 @pytest.mark.parametrize(
     ("blocks", "arguments", "message"),
     (
-        ("gc5", {}, "PySlowFast has no name for .*conv_mask.weight"),
-        ("nl5", {"site": "after_1x1"}, "stand behind the residual block; this one is at .*norm_c"),
+        ("gc5", {}, "pyslowfast has no name for .*conv_mask.weight"),
+        ("nl5", {"site": "after_1x1"}, "are after the residual block; this one is at .*norm_c"),
         ("nl5", {"block_options": {"pool_first": False}}, "pool first and scale"),
         ("nl5", {"block_options": {"use_scale": False}}, "pool first and scale"),
         ("nl5", {"block_options": {"mode": "gaussian"}}, "are embedded_gaussian or dot_product, with norm"),
@@ -428,7 +433,7 @@ def test_bad_exports(tmp_path):
         export_weights(resnet3d("i3d", (1, 1, 1, 1), 7, width=8, stem_temporal_stride=2), tmp_path / "x", "pyslowfast")
     with pytest.raises(WeightsError, match=r"no folder .*nowhere to write into"):
         export_weights(ours(), tmp_path / "nowhere" / "x", "pyslowfast")
-    with pytest.raises(ValueError, match="layout must be 'pytorchvideo' or 'pyslowfast', got 'onnx'"):
+    with pytest.raises(ValueError, match="layout must be one of \\('pytorchvideo', 'pyslowfast'\\), got 'onnx'"):
         export_weights(ours(), tmp_path / "x", "onnx")
     with pytest.raises(WeightsError, match="only 3D models"):
         export_weights(create_model("resnet50", num_classes=3), tmp_path / "x", "pytorchvideo")
@@ -442,20 +447,20 @@ def test_the_unpickler_refuses_globals_by_name():
 def test_blocks_at_another_position_are_refused(tmp_path):
     torch.save(ours(blocks="gc_all", site="after_1x1").state_dict(), tmp_path / "a.pth")
     with pytest.raises(
-        WeightsError, match=r"the block of .*norm_c.context.* stands after_1x1, that of the model after_add"
+        WeightsError, match=r"the block of .*norm_c.context.* is after_1x1, that of the model after_add"
     ):
         load_weights(ours(blocks="gc_all", site="after_add"), tmp_path / "a.pth")
     torch.save(image_net(GCBottleneck).state_dict(), tmp_path / "gc.pth")
     net = resnet3d("slowonly", (1, 1, 1, 1), num_classes=7)
     insert_blocks(net, "gc_all", site="after_block")
-    with pytest.raises(WeightsError, match="stands after_1x1, that of the model after_block"):
+    with pytest.raises(WeightsError, match="is after_1x1, that of the model after_block"):
         load_weights(net, tmp_path / "gc.pth")
 
 
 def test_one_name_under_two_prefixes_is_refused(tmp_path):
     state = pytorchvideo_net().state_dict()
     torch.save({**state, "model.blocks.0.conv.weight": state["blocks.0.conv.weight"] + 1}, tmp_path / "two.pth")
-    with pytest.raises(WeightsError, match="blocks.0.conv.weight stands there twice, under different prefixes"):
+    with pytest.raises(WeightsError, match="blocks.0.conv.weight appears twice, under different prefixes"):
         load_weights(ours(), tmp_path / "two.pth")
 
 

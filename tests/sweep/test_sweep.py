@@ -1,4 +1,4 @@
-"""Sweeps: what is run, what is kept, and what the table says. The whole way is in tests/test_cli.py."""
+"""Sweeps: which runs are executed, which are kept, and what the table says. tests/cli runs one end to end."""
 
 import csv
 import fcntl
@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from gcvideo.cli.main import main
-from gcvideo.sweep.file import Sweep, SweepError, read_sweep
-from gcvideo.sweep.run import run_sweep, write_tables
+from gcvideo.errors import UsageError
+from gcvideo.sweep.file import Run, Sweep, read_sweep
+from gcvideo.sweep.results import write_tables
+from gcvideo.sweep.run import run_sweep
 
 SWEEP = {
     "name": "s",
@@ -33,51 +35,52 @@ def write(tmp_path, **changes):
 def finish(sweep, variant, seed, value):
     folder = sweep.folder / f"{variant}-seed{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sweep.json").write_text(json.dumps([*sweep.arguments(variant, seed), *sweep.contents()]))
+    settings = [*sweep.arguments(Run(variant, seed)), *sweep.config_settings()]
+    (folder / "sweep.json").write_text(json.dumps(settings))
     (folder / "report.json").write_text(json.dumps({"video_top1": value, "clip_top1": value / 2, "seed": seed}))
 
 
 def test_arguments_of_a_run(tmp_path):
     sweep = read_sweep(write(tmp_path))
-    assert sweep.arguments("gc", 1) == [
+    assert sweep.arguments(Run("gc", 1)) == [
         f"--config={SWEEP['config']}",
         "--name=gc-seed1",
         f"--runs_dir={tmp_path}/runs/s",
         "--seed_everything=1",
         "--trainer.max_epochs=1",
         "--model.blocks=gc",
-        '--model.block={"res3": [0]}',
+        '--model.block={"at": {"res3": [0]}}',
     ]
     several = read_sweep(write(tmp_path, config=["a.yaml", "b.yaml"]))
-    assert several.arguments("none", 0)[:2] == ["--config=a.yaml", "--config=b.yaml"]
+    assert several.arguments(Run("none", 0))[:2] == ["--config=a.yaml", "--config=b.yaml"]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     (
-        ({"variant": {}}, r"keys must be of name, config, .*; got \['variant'\]"),
+        ({"variant": {}}, r"expected only the keys name, config, .*; got \['variant'\]"),
         ({"seeds": ...}, "missing seeds"),
-        ({"seeds": [0, 0]}, r"seeds must be a list of different whole numbers, got \[0, 0\]"),
-        ({"seeds": ["a"]}, "seeds must be"),
-        ({"baseline": "nothing"}, "baseline must be one of none, gc; got 'nothing'"),
+        ({"seeds": [0, 0]}, r"expected a list of different integers as seeds, got \[0, 0\]"),
+        ({"seeds": ["a"]}, "expected a list of different integers as seeds"),
+        ({"baseline": "nothing"}, "expected one of none, gc as baseline, got 'nothing'"),
         ({"variants": {"none": 3}}, "variants must map a name to settings"),
     ),
 )
 def test_bad_files(tmp_path, changes, message, capsys):
-    with pytest.raises(SweepError, match=message):
+    with pytest.raises(UsageError, match=message):
         read_sweep(write(tmp_path, **changes))
     assert main(["sweep", str(tmp_path / "s.yaml")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_missing_and_broken_files(tmp_path):
-    with pytest.raises(SweepError, match="No such file"):
+    with pytest.raises(UsageError, match="No such file"):
         read_sweep(str(tmp_path / "none.yaml"))
     (tmp_path / "b.yaml").write_text("a: [")
-    with pytest.raises(SweepError, match=r"b\.yaml"):
+    with pytest.raises(UsageError, match=r"b\.yaml"):
         read_sweep(str(tmp_path / "b.yaml"))
     (tmp_path / "b.yaml").write_text("- a")
-    with pytest.raises(SweepError, match="got list"):
+    with pytest.raises(UsageError, match="got list"):
         read_sweep(str(tmp_path / "b.yaml"))
 
 
@@ -103,10 +106,10 @@ def test_finished_runs_are_not_run_again(tmp_path, capsys):
     assert "| gc | 3 | 0.800 |" in (sweep.folder / "table.md").read_text()
 
 
-def test_a_run_of_other_settings_is_not_taken_for_this_one(tmp_path):
+def test_a_run_of_other_settings_is_refused(tmp_path):
     finish(read_sweep(write(tmp_path)), "gc", 0, 0.9)
     changed = read_sweep(write(tmp_path, settings={"trainer.max_epochs": 2}))
-    with pytest.raises(SweepError, match=r"gc-seed0 was run with other settings \(--trainer.max_epochs=1, .*=2\)"):
+    with pytest.raises(UsageError, match=r"gc-seed0 was run with other settings \(--trainer.max_epochs=1, .*=2\)"):
         run_sweep(changed)
 
 
@@ -115,11 +118,11 @@ def test_another_metric(tmp_path):
     finish(sweep, "none", 0, 0.8)
     write_tables(sweep)
     assert "| none | 1 of 2 | 0.400 |" in (sweep.folder / "table.md").read_text()
-    with pytest.raises(SweepError, match=r"metric must be one of video_top1, clip_top1, seed; got 'accuracy'"):
+    with pytest.raises(UsageError, match=r"expected one of video_top1, clip_top1, seed as metric, got 'accuracy'"):
         write_tables(read_sweep(write(tmp_path, metric="accuracy")))
 
 
-def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capsys):
+def test_a_failed_run_is_named_and_the_others_continue(tmp_path, capsys):
     """A configuration with an unknown key fails at once, in each run's own process."""
     (tmp_path / "bad.yaml").write_text("model: {learning_rate: 1}")
     sweep = Sweep("s", str(tmp_path / "bad.yaml"), {"none": {}, "gc": {}}, "none", [0], runs_dir=str(tmp_path))
@@ -131,20 +134,19 @@ def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capsys):
 
 
 def test_jobs_must_be_positive(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        main(["sweep", write(tmp_path), "--jobs", "0"])
+    assert main(["sweep", write(tmp_path), "--jobs", "0"]) == 2
     assert "--jobs must be at least 1, got 0" in capsys.readouterr().err
 
 
-def test_two_processes_do_not_work_at_one_run(tmp_path):
-    """As after a sweep that was killed while its run lives on."""
+def test_two_processes_never_execute_one_run(tmp_path):
+    """As after a sweep that was killed while its run continues."""
     sweep = Sweep("s", SWEEP["config"], {"none": {}}, "none", [0], runs_dir=str(tmp_path))
     folder = sweep.folder / "none-seed0"
     folder.mkdir(parents=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert run_sweep(sweep) == ["none-seed0"]
-    assert f"another process is at work in {folder}" in (folder / "log.txt").read_text()
+    assert f"another process is running in {folder}" in (folder / "log.txt").read_text()
 
 
 def test_a_changed_configuration_is_noticed(tmp_path):
@@ -152,13 +154,15 @@ def test_a_changed_configuration_is_noticed(tmp_path):
     path = write(tmp_path, config=str(tmp_path / "c.yaml"))
     finish(read_sweep(path), "gc", 0, 0.9)
     (tmp_path / "c.yaml").write_text("model: {lr: 0.2}")
-    with pytest.raises(SweepError, match=r"other settings \(.*c.yaml: model.lr=0.1, .*c.yaml: model.lr=0.2\)"):
+    with pytest.raises(UsageError, match=r"other settings \(.*c.yaml: model.lr=0.1, .*c.yaml: model.lr=0.2\)"):
         run_sweep(read_sweep(path))
     (tmp_path / "c.yaml").unlink()
-    with pytest.raises(SweepError, match=r"config .*c.yaml: .*No such file"):
+    with pytest.raises(UsageError, match=r"config .*c.yaml: .*No such file"):
         run_sweep(read_sweep(path))
 
 
 def test_names_may_be_numbers_and_settings_empty(tmp_path):
-    sweep = read_sweep(write(tmp_path, variants={4: None, 16: {"model.ratio": 0.0625}}, baseline=4, settings=None))
+    sweep = read_sweep(
+        write(tmp_path, variants={4: None, 16: {"model.block.ratio": 0.0625}}, baseline=4, settings=None)
+    )
     assert (sweep.baseline, list(sweep.variants), sweep.settings) == ("4", ["4", "16"], {})

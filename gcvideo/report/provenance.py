@@ -1,0 +1,56 @@
+"""Where a result comes from: versions, commit, and the official size of the data set."""
+
+import json
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("gcvideo", "torch", "torchvision", "pytorch-lightning", "pytorchvideo", "decord", "torchmetrics")
+
+
+def versions() -> dict[str, str]:
+    """Version of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed as a package"
+    return found
+
+
+def commit() -> str | None:
+    """Commit of the source tree; None outside a git checkout. A '+' marks uncommitted changes."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        changes = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+" if changes.stdout.strip() else "")
+
+
+def official_rows(manifest: str | None, split: str) -> int | None:
+    """Rows of the official annotations of a split, whether or not their videos are available.
+
+    Accuracies on two copies of Kinetics compare only with this number: every year more of its videos disappear.
+
+    Args:
+        manifest: `gcvideo prepare` writes summary.json into its folder, and its shards into a folder below.
+        split: value of the manifest's column `split`.
+
+    Returns:
+        The number, or None if `gcvideo prepare` did not make the manifest.
+    """
+    if manifest is None:
+        return None
+    folder = Path(manifest).parent
+    if folder.name == "shards":
+        folder = folder.parent
+    try:
+        counts = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["splits"]
+        split_counts = counts.get(split) or counts[""]  # "": prepared without a column `split`
+        return int(split_counts["official"])
+    except (OSError, ValueError, KeyError, TypeError):  # no such file, or somebody else's summary.json
+        return None

@@ -1,0 +1,99 @@
+"""From the results of a test to accuracies: of clips, of videos, of classes.
+
+Letters: N videos, V views, K classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gcvideo.training.metrics import VideoResults
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAccuracy:
+    """One class; `top1` is None without videos of it."""
+
+    name: str
+    videos: int
+    top1: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The accuracies of a test, in [0, 1]; the fields are keys of report.json.
+
+    Args:
+        evaluated: number of videos that were counted.
+        listed: number of videos in the manifest's split; more than `evaluated` where broken ones were skipped.
+        video_top1, video_top5: of the scores averaged over the views of a video.
+        clip_top1, clip_top5: of single views.
+        per_class: the K classes, in the order of their indices.
+        confusion: [K, K] numbers of videos, row true, column predicted.
+    """
+
+    evaluated: int
+    listed: int
+    video_top1: float
+    video_top5: float
+    clip_top1: float
+    clip_top5: float
+    per_class: list[ClassAccuracy]
+    confusion: list[list[int]]
+
+
+def summarise(results: VideoResults, names: Sequence[str], num_listed: int) -> Summary:
+    """Accuracies for each clip, video and class.
+
+    Args:
+        results: of the N videos.
+        names: the K class names.
+        num_listed: number of videos in the manifest's split, M of "evaluated N of M".
+    """
+    ranking = results.scores.argsort(dim=1, descending=True)  # [N, K] classes, best first
+    is_true = ranking == results.labels[:, None]  # [N, K]: one True in each row
+    matrix = confusion_matrix(results.labels, ranking[:, 0], len(names))
+    return Summary(
+        evaluated=len(results.labels),
+        listed=num_listed,
+        video_top1=is_true[:, :1].any(dim=1).float().mean().item(),
+        video_top5=is_true[:, :5].any(dim=1).float().mean().item(),
+        clip_top1=(results.better < 1).float().mean().item(),
+        clip_top5=(results.better < 5).float().mean().item(),
+        per_class=class_accuracies(matrix, names),
+        confusion=matrix.tolist(),
+    )
+
+
+def confusion_matrix(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
+    """Number of videos [K, K]: row true, column predicted.
+
+    Args:
+        labels: true classes [N].
+        predicted: classes of the highest scores [N].
+        num_classes: K.
+    """
+    # One bin for each pair of classes. With K = 3 a video of class 1 that is taken for class 2 is counted in bin
+    # 1 * 3 + 2 = 5, which is row 1, column 2 of the matrix.
+    pair = labels * num_classes + predicted
+    return torch.bincount(pair, minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def class_accuracies(matrix: Tensor, names: Sequence[str]) -> list[ClassAccuracy]:
+    """Top-1 of each class, from the confusion matrix [K, K]."""
+    rows = []
+    for name, total, correct in zip(names, matrix.sum(dim=1).tolist(), matrix.diagonal().tolist(), strict=True):
+        rows.append(ClassAccuracy(name, total, correct / total if total else None))
+    return rows
+
+
+def most_confident(results: VideoResults, count: int) -> tuple[list[int], list[int]]:
+    """Rows of the correct videos with the highest scores and of such wrong ones, at most `count` of each."""
+    confidence, predicted = results.scores.max(dim=1)  # [N] each
+    is_correct = (predicted == results.labels).tolist()
+    descending = confidence.argsort(descending=True).tolist()
+    correct = [row for row in descending if is_correct[row]]
+    wrong = [row for row in descending if not is_correct[row]]
+    return correct[:count], wrong[:count]

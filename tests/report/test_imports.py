@@ -1,0 +1,48 @@
+"""Rooms import each other's figures only where they draw: statistics stay with sweeps, figures with reports.
+
+Lightning itself imports torchmetrics, which imports scipy and matplotlib where they are installed. So the tests look at
+which of our modules are loaded; tests/test_architecture.py says which of them may import the two libraries.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def loaded_after_import(module):
+    """Names in sys.modules of a new process that imports the module."""
+    code = f"import sys, {module}; print(*sys.modules)"
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+def within(loaded, package):
+    return sorted(name for name in loaded if name == package or name.startswith(package + "."))
+
+
+def test_fit_loads_no_figures_and_no_statistics():
+    loaded = loaded_after_import("gcvideo.cli.training, gcvideo.training.callbacks")
+    assert within(loaded, "gcvideo.training")
+    for package in ("gcvideo.report", "gcvideo.sweep", "gcvideo.dataset_tools"):
+        assert within(loaded, package) == []
+
+
+def test_a_report_loads_no_statistics():
+    loaded = loaded_after_import("gcvideo.report.write")
+    assert within(loaded, "gcvideo.report.plots")
+    assert within(loaded, "gcvideo.sweep") == []
+
+
+@pytest.mark.parametrize("module", ("gcvideo.dataset_tools.check", "gcvideo.sweep.file"))
+def test_scipy_is_not_loaded(module):
+    loaded = loaded_after_import(module)
+    assert within(loaded, module) == [module]
+    assert within(loaded, "scipy") == []
+
+
+def test_figures_load_no_training():
+    """`gcvideo.report` is the entry point of reports and the package of their figures."""
+    loaded = loaded_after_import("gcvideo.report.style")
+    assert within(loaded, "torch") == []
+    assert within(loaded, "gcvideo.training") == []
