@@ -30,7 +30,7 @@ class Host:
         build: makes the network; `names`, `site` and `channel_axis` are arguments of `insert`.
         shapes: of the input: a tensor, or a list of them.
         block: what is inserted.
-        parameters_m: published number of parameters with the blocks, in M, and where it stands.
+        parameters_m: published number of parameters with the blocks, in M, and its source.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Insertion leaves the host's names alone, works on a copy, a pickle and an export of it, and refuses what is wrong."""
+"""Insertion keeps the host's names, survives copy, pickle and export, and refuses what is wrong."""
 
 import copy
 import functools

@@ -1,4 +1,4 @@
-"""Counts against figures known otherwise; attention maps are those of the blocks."""
+"""Counts against independent figures; attention maps are those of the blocks."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What every block keeps, whatever it computes: a new family in `FAMILIES` brings its tests."""
+"""Laws that every block obeys: a new family in `FAMILIES` brings its tests."""
 
 import copy
 
@@ -87,9 +87,9 @@ def test_every_parameter_learns(name):
     block = wake(make(name))
     block(features(name)).square().sum().backward()
     assert {key for key, p in block.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0} <= {
-        "conv_mask.bias",  # a softmax does not see what is added to all
+        "conv_mask.bias",  # a softmax ignores what is added to all positions
         "conv_phi.bias",  # the same, within one query
-        "conv_out.bias",  # the batch norm behind it takes the mean away
+        "conv_out.bias",  # the batch norm after it subtracts the mean
     }
 
 

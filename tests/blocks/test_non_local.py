@@ -122,7 +122,7 @@ def test_equals_pytorchvideo(mode, instantiation, sub_sample, training):
 
 
 class LargestTensor(TorchDispatchMode):
-    """Remembers the number of values of the largest tensor that any operation puts out."""
+    """Remembers the number of values of the largest tensor that any operation returns."""
 
     numel = 0
 
@@ -193,7 +193,7 @@ def test_gradients_are_right(mode):
 
 
 def test_concatenation_with_equal_and_extreme_keys():
-    """All keys on, all off, and ties: the places where a sorted sum would go wrong."""
+    """All keys on, all off, and ties: the cases in which a sorted sum could go wrong."""
     block = wake(NonLocalBlock3d(8, mode="concatenation", norm=False)).eval()
     for shift in (50.0, 0.0, -50.0):
         nn.init.constant_(block.conv_theta.bias, shift)

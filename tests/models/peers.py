@@ -57,7 +57,7 @@ def pytorchvideo_net(temporal: str = "slowonly") -> nn.Module:
 
 
 def add_non_local(net: nn.Module, instantiation: str = "softmax") -> nn.ModuleDict:
-    """pytorchvideo's NL blocks behind five residual blocks of `net`, "stage_block" -> block."""
+    """pytorchvideo's NL blocks after five residual blocks of `net`, "stage_block" -> block."""
     stages = [m for m in net.blocks if hasattr(m, "res_blocks")]
     added = nn.ModuleDict()
     for stage, indices in FIVE.items():
@@ -88,8 +88,8 @@ def pyslowfast_names(net: nn.Module, non_local: nn.ModuleDict) -> dict[str, torc
             name = re.sub(r"branch2\.conv_(.)", r"branch2.\1", name)
             name = re.sub(r"branch2\.norm_(.)", r"branch2.\1_bn", name)
         state[name] = value
-    for place, block in non_local.items():
-        stage, index = place.split("_")
+    for indices, block in non_local.items():
+        stage, index = indices.split("_")
         for key, value in block.state_dict().items():
             state[f"s{stage}.pathway0_nonlocal{index}.{key.replace('norm', 'bn')}"] = value
     return state

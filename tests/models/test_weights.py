@@ -76,7 +76,7 @@ def test_pyslowfast_file(tmp_path, temporal, mode, suffix):
 
 
 def test_affine_caffe2_file(tmp_path):
-    """Batch norms without statistics scale and shift alone."""
+    """Batch norms without statistics only scale and shift."""
     peer = pytorchvideo_net()
     for module in peer.modules():
         if isinstance(module, nn.BatchNorm3d):
@@ -89,7 +89,7 @@ def test_affine_caffe2_file(tmp_path):
     assert_same_logits(net, peer)
 
 
-# Names that stand in the sources of the projects -> what they are; see the head of gcvideo/models/layouts.py.
+# Names from the sources of the projects -> what they are; see the head of gcvideo/models/layouts.py.
 PUBLISHED_NAMES = {
     "pytorchvideo": {
         "blocks.0.conv.weight": ("stem.conv", 0, 0, "weight"),
@@ -147,7 +147,7 @@ def test_names_of_the_projects(layout):
 
 
 def test_2d_weights_in_the_middle_frame_give_the_2d_net(tmp_path):
-    """With "center", a single frame sees the 2D kernels alone: zero padding stands in front and behind."""
+    """With "center", a single frame sees only the 2D kernels: there is zero padding before and after it."""
     peer = image_net()
     torch.save(peer.state_dict(), tmp_path / "r.pth")
     net = resnet3d("slowonly", (1, 1, 1, 1), num_classes=7).eval()
@@ -215,15 +215,15 @@ def mmaction_v0_names(net, blocks):
             name = "fc_cls"
         else:
             stage, block, rest = int(name[1]), *name.split("pathway0_")[1].split(".", 1)
-            place = f"layer{stage - 1}.{block.removeprefix('res').removeprefix('nonlocal')}."
+            prefix = f"layer{stage - 1}.{block.removeprefix('res').removeprefix('nonlocal')}."
             if block.startswith("nonlocal"):
-                name = f"{place}nonlocal_block.{tails[rest]}"
+                name = f"{prefix}nonlocal_block.{tails[rest]}"
                 if rest == "bn":
-                    state[f"backbone.{place}nonlocal_block.bn.{leaf}"] = value  # registered twice there
+                    state[f"backbone.{prefix}nonlocal_block.bn.{leaf}"] = value  # registered twice there
             elif rest.startswith("branch1"):
-                name = place + ("downsample.1" if rest.endswith("bn") else "downsample.0")
+                name = prefix + ("downsample.1" if rest.endswith("bn") else "downsample.0")
             else:
-                name = place + ("bn" if rest.endswith("bn") else "conv") + str(" abc".index(rest[8]))
+                name = prefix + ("bn" if rest.endswith("bn") else "conv") + str(" abc".index(rest[8]))
         state[("cls_head." if name == "fc_cls" else "backbone.") + f"{name}.{leaf}"] = value
     return state
 
@@ -251,7 +251,7 @@ def test_image_model_trained_here_inflates_blocks_and_all(tmp_path):
 
 
 @pytest.mark.parametrize("site", ("after_1x1", "after_add", "after_block"))
-def test_blocks_of_our_checkpoints_load_at_any_position(tmp_path, site):
+def test_blocks_of_our_checkpoints_load_at_any_site(tmp_path, site):
     source = wake_net(ours(blocks="gc_all", site=site))
     torch.save({"state_dict": {f"net.{key}": value for key, value in source.state_dict().items()}}, tmp_path / "a.ckpt")
     net = ours(blocks="gc_all", site=site)
@@ -444,7 +444,7 @@ def test_the_unpickler_refuses_globals_by_name():
         _NumpyUnpickler(io.BytesIO(b"cos\nsystem\n(S'true'\ntR.")).load()
 
 
-def test_blocks_at_another_position_are_refused(tmp_path):
+def test_blocks_at_another_site_are_refused(tmp_path):
     torch.save(ours(blocks="gc_all", site="after_1x1").state_dict(), tmp_path / "a.pth")
     with pytest.raises(
         WeightsError, match=r"the block of .*norm_c.context.* is after_1x1, that of the model after_add"

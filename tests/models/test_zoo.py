@@ -1,5 +1,7 @@
 """Named models: exact sizes, the published structure, any input size, memory formats."""
 
+import doctest
+import sys
 from typing import get_args
 
 import pytest
@@ -23,6 +25,11 @@ def meta(name, blocks="none", **arguments):
 def test_names_on_the_command_line_are_those_of_the_tables():
     assert get_args(NetworkName) == tuple(NETWORKS)
     assert get_args(BlocksName) == tuple(PRESETS)
+
+
+def test_example_in_the_docstring():
+    results = doctest.testmod(sys.modules["gcvideo.models.create"])
+    assert (results.attempted, results.failed) == (3, 0)
 
 
 def test_list_models():
@@ -76,12 +83,12 @@ def test_parameters_of_the_baselines(name, parameters):
     ("name", "blocks", "where"),
     (
         ("slowonly_r50", "gc5", ["2.1", "2.3", "3.1", "3.3", "3.5"]),
-        ("i3d_r50", "gc5", ["3.1", "3.3", "4.1", "4.3", "4.5"]),  # one further: a pool stands behind res2
+        ("i3d_r50", "gc5", ["3.1", "3.3", "4.1", "4.3", "4.5"]),  # one further: there is a pool after res2
         ("slowonly_r50", "gc_all", [f"{s}.{b}" for s, n in ((2, 4), (3, 6), (4, 3)) for b in range(n)]),
         ("slowonly_tiny", "gc_all", ["2.0", "3.0", "4.0"]),
     ),
 )
-def test_places_of_the_blocks(name, blocks, where):
+def test_modules_with_blocks(name, blocks, where):
     blocks = inserted_blocks(meta(name, blocks))
     assert list(blocks) == [f"blocks.{s}.res_blocks.{b}.branch2.norm_c" for s, b in (w.split(".") for w in where)]
     assert all(block.planes == block.in_channels // 4 for block in blocks.values())
@@ -141,7 +148,7 @@ def test_still_clip_is_the_2d_net_in_the_middle():
     for module in model.modules():
         if isinstance(module, nn.BatchNorm3d):
             nn.init.normal_(module.weight)
-    names = {0: 0, 1: 1, 2: 3, 3: 4, 4: 5, 5: 6}  # behind the pool of c2d
+    names = {0: 0, 1: 1, 2: 3, 3: 4, 4: 5, 5: 6}  # after the pool of c2d
     state = {}
     for key, value in model.state_dict().items():
         _, block, rest = key.split(".", 2)
