@@ -1,8 +1,8 @@
-"""CPU time from a video file to a training clip, and to 30 test views, beside decord, pytorchvideo and a plain decode.
+"""CPU time from a video file to a training clip and to 30 test views, next to decord, pytorchvideo and a full decode.
 
     python -m benchmarks.decode VIDEOS... [--trials 30] [--views-trials 5]
 
-Each video (64 frames or more) is encoded anew as it could be downloaded (x264, a key frame every 250, 30 or 12 frames)
+Each video (64 frames or more) is re-encoded as it could be downloaded (x264, a key frame every 250, 30 or 12 frames)
 and prepared (`gcvideo prepare`), at its own size and scaled up to 1280x720. A clip has 8 frames at stride 8, its short
 side jittered in 256-320, 224 x 224 cropped; the views are 10 clips x 3 squares of 256. In each trial all methods get
 the same (video, start, seed), in shuffled order. The time is that of all threads of the process; PyTorch has one.
@@ -30,17 +30,18 @@ from pytorchvideo.data.encoded_video import EncodedVideo
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from gcvideo.data.dataset import ClipSettings, EvalDataset
+from gcvideo.data.dataset import EvalDataset
 from gcvideo.data.decode import VideoFile, open_video
-from gcvideo.data.manifest import Video
-from gcvideo.data.sampling import uniform_clips
-from gcvideo.data.transforms import random_view
+from gcvideo.data.sampling import Clip
+from gcvideo.data.transforms import Views, random_view
+from gcvideo.data.videos import Videos
 from gcvideo.dataset_tools.transcode import Encoding, transcode
 
 sys.modules["torchvision.transforms.functional_tensor"] = torchvision.transforms._functional_tensor  # its old name
 ptv = importlib.import_module("pytorchvideo.transforms.functional")
 
 FRAMES, STRIDE, SPAN, SIDES, SIZE = 8, 8, 64, (256, 320), 224
+CLIP = Clip(FRAMES, STRIDE)
 CLIPS, SQUARES, VIEW = 10, 3, 256
 RAW, PREPARED, RAW_720, PREPARED_720 = "GOP 250", "prepared", "1280x720 GOP 250", "1280x720 prepared"
 PLAIN, PTV, PYAV, DECORD = "decord, plain", "pytorchvideo, pyav", "gcvideo, pyav", "gcvideo, decord"
@@ -83,8 +84,8 @@ def make_variants(videos: Iterable[str], folder: str, few: bool = False) -> dict
 
 
 @functools.cache
-def known(path: str) -> VideoFile:
-    """Where the packets of a file are; looked at once, before anything is measured."""
+def packets_of(path: str) -> VideoFile:
+    """The packets of a file; read once, before anything is measured."""
     file = VideoFile(path)
     file.close()
     return file
@@ -108,8 +109,8 @@ def usual(frames: Tensor, seed: int, resize: Callable[[Tensor, int], Tensor]) ->
 # Methods for one clip: (path, start, seed) -> uint8 [3, 8, 224, 224]; pytorchvideo's is float32.
 
 
-def gcvideo_clip(path: str, start: int, seed: int, decoder: Any, verdict: str = "") -> Tensor:
-    frames = open_video(path, decoder, verdict=verdict).read(start + STRIDE * torch.arange(FRAMES))
+def gcvideo_clip(path: str, start: int, seed: int, decoder: Any) -> Tensor:
+    frames = open_video(path, decoder).read(start + STRIDE * torch.arange(FRAMES))
     return ours(frames.permute(0, 3, 1, 2), seed)
 
 
@@ -131,14 +132,14 @@ def decode_only(path: str, first: int = 0, last: int = sys.maxsize) -> None:
     with av.open(path) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
-        for place, packet in enumerate(container.demux(stream)):
-            if first <= place <= last:
+        for number, packet in enumerate(container.demux(stream)):
+            if first <= number <= last:
                 packet.decode()
 
 
 def decode_span(path: str, start: int, seed: int) -> None:
-    places = known(path).order[start : start + SPAN : STRIDE]
-    decode_only(path, known(path).start(places[0]), max(places))
+    numbers = packets_of(path).order[start : start + SPAN : STRIDE]
+    decode_only(path, packets_of(path).start(numbers[0]), max(numbers))
 
 
 def resize(frames: Tensor, side: int) -> Tensor:
@@ -152,8 +153,8 @@ def get_batch(reader: Any, indices: Iterable[int]) -> Tensor:
 
 def get_clip(video: Any, path: str, start: int) -> Tensor:
     """The 64 frames from `start` on, 8 of them kept: float32 [3, 8, H, W] of pytorchvideo."""
-    rate = Fraction(known(path).fps).limit_denominator(1001)
-    decord.bridge.set_bridge("torch")  # as pytorchvideo leaves it, but others want "native"
+    rate = Fraction(packets_of(path).fps).limit_denominator(1001)
+    decord.bridge.set_bridge("torch")  # as pytorchvideo leaves it, but the others expect "native"
     clip = video.get_clip(start / rate, (start + SPAN) / rate)["video"]
     decord.bridge.set_bridge("native")
     return ptv.uniform_temporal_subsample(clip, FRAMES)
@@ -162,29 +163,31 @@ def get_clip(video: Any, path: str, start: int) -> Tensor:
 # Methods for all views: path -> [30, 3, 8, 256, 256].
 
 
-def gcvideo_views(path: str, decoder: Any, verdict: str = "") -> Tensor:
-    settings = ClipSettings(clip_frames=FRAMES, stride=STRIDE, size=VIEW, decoder=decoder)
-    return EvalDataset([Video(path, 0, "", verdict)], settings, VIEW, CLIPS, SQUARES, skip_broken=False)[0][0]
+def gcvideo_views(path: str, decoder: Any) -> Tensor:
+    views = Views(CLIPS, SQUARES, VIEW, VIEW)
+    item = EvalDataset(Videos("", [path], [0]), CLIP, views, skip_broken=False, decoder=decoder)[0]
+    assert item is not None
+    return item.frames
 
 
 def decord_views(path: str) -> Tensor:
     reader = decord.VideoReader(path, num_threads=1)
-    needed, inverse = torch.unique(uniform_clips(len(reader), FRAMES, STRIDE, CLIPS), return_inverse=True)
+    needed, inverse = torch.unique(CLIP.uniform(len(reader), 0, CLIPS), return_inverse=True)
     frames = resize(get_batch(reader, needed.tolist()), VIEW)
-    squares = [ptv.uniform_crop(frames, VIEW, place)[inverse] for place in range(SQUARES)]
+    squares = [ptv.uniform_crop(frames, VIEW, square)[inverse] for square in range(SQUARES)]
     return torch.stack(squares, dim=1).transpose(2, 3).flatten(0, 1).contiguous()
 
 
 def ptv_views(path: str) -> Tensor:
     video = EncodedVideo.from_path(path, decode_audio=False, decoder="pyav")
     clips = (get_clip(video, path, start) for start in ptv_starts(path))
-    views = [ptv_square(clip, place) for clip in clips for place in range(SQUARES)]
+    views = [ptv_square(clip, square) for clip in clips for square in range(SQUARES)]
     video.close()
     return torch.stack(views)
 
 
 def decord_single(path: str) -> None:
-    for indices in uniform_clips(len(known(path).order), FRAMES, STRIDE, CLIPS):
+    for indices in CLIP.uniform(len(packets_of(path).order), 0, CLIPS):
         reader = decord.VideoReader(path, num_threads=1)
         ptv.uniform_crop(resize(get_batch(reader, indices.tolist()), VIEW), VIEW, 1).transpose(0, 1).contiguous()
         del reader
@@ -198,11 +201,11 @@ def ptv_single(path: str) -> None:
 
 
 def ptv_starts(path: str) -> list[int]:
-    return [number * (len(known(path).order) - SPAN) // (CLIPS - 1) for number in range(CLIPS)]
+    return [number * (len(packets_of(path).order) - SPAN) // (CLIPS - 1) for number in range(CLIPS)]
 
 
-def ptv_square(clip: Tensor, place: int) -> Tensor:
-    return ptv.uniform_crop(ptv.short_side_scale(clip, VIEW), VIEW, place).contiguous()
+def ptv_square(clip: Tensor, square: int) -> Tensor:
+    return ptv.uniform_crop(ptv.short_side_scale(clip, VIEW), VIEW, square).contiguous()
 
 
 CLIP_METHODS: dict[str, Callable[..., Any]] = {
@@ -210,8 +213,7 @@ CLIP_METHODS: dict[str, Callable[..., Any]] = {
     "pytorchvideo, decord": functools.partial(ptv_clip, decoder="decord"),
     PLAIN: decord_clip,
     "decord, our transform": functools.partial(decord_clip, transform=ours),
-    "gcvideo, auto, new file": functools.partial(gcvideo_clip, decoder="auto"),
-    DECORD: functools.partial(gcvideo_clip, decoder="auto", verdict="decord"),
+    DECORD: functools.partial(gcvideo_clip, decoder="decord"),
     PYAV: functools.partial(gcvideo_clip, decoder="pyav"),
     "limit: from the key frame to the last decoded": decode_span,
     FULL: lambda path, start, seed: decode_only(path),
@@ -221,11 +223,11 @@ VIEWS_METHODS: dict[str, Callable[..., Any]] = {
     DECORD_SINGLE: decord_single,
     PTV: ptv_views,
     PLAIN: decord_views,
-    DECORD: functools.partial(gcvideo_views, decoder="auto", verdict="decord"),
+    DECORD: functools.partial(gcvideo_views, decoder="decord"),
     PYAV: functools.partial(gcvideo_views, decoder="pyav"),
     FULL: decode_only,
 }
-"""One view per sample: one square of the three of each clip is made, and the time tripled."""
+"""One view per sample: one square of the three of each clip is made, and the time is tripled."""
 
 
 def measure(methods: dict[str, Callable[..., Any]], draws: Iterable[tuple[Any, ...]], title: str) -> dict[str, float]:
@@ -246,16 +248,16 @@ def measure(methods: dict[str, Callable[..., Any]], draws: Iterable[tuple[Any, .
 
 
 def main() -> None:
-    """Measure every variant, and print what was required."""
+    """Measure every variant, and print which requirements are met."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("videos", nargs="+")
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--views-trials", type=int, default=5)
-    given = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     clip, views = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        variants = make_variants(given.videos, folder)
+        variants = make_variants(args.videos, folder)
         for methods, draw in ((CLIP_METHODS, (variants[PREPARED][0], 0, 0)), (VIEWS_METHODS, (variants[PREPARED][0],))):
             for method in methods.values():
                 method(*draw)  # libraries are loaded
@@ -264,15 +266,15 @@ def main() -> None:
         for name, paths in variants.items():
             random.seed(0)
             draws = []
-            for trial in range(given.trials):
+            for trial in range(args.trials):
                 path = paths[trial % len(paths)]
-                draws.append((path, random.randint(0, len(known(path).order) - SPAN), trial))
+                draws.append((path, random.randint(0, len(packets_of(path).order) - SPAN), trial))
             indices = draws[0][1] + STRIDE * torch.arange(FRAMES)
             theirs = get_batch(decord.VideoReader(paths[0], num_threads=1), indices.tolist())
             assert torch.equal(open_video(paths[0], "pyav").read(indices).permute(0, 3, 1, 2), theirs), "frames differ"
             title = f"{name}, {sum(Path(path).stat().st_size for path in paths) / 2**20:.2f} MiB"
             clip[name] = measure(CLIP_METHODS, draws, f"{title}: one clip")
-            draws = [(paths[trial % len(paths)],) for trial in range(given.views_trials)]
+            draws = [(paths[trial % len(paths)],) for trial in range(args.views_trials)]
             views[name] = measure(VIEWS_METHODS, draws, f"{title}: {CLIPS * SQUARES} views")
     rows = []
     for name, limit, ptv_limit in ((PREPARED, 0.4, 1 / 12), ("GOP 12", 0.65, 1 / 5)):

@@ -1,11 +1,11 @@
-"""Clips per second of a whole data loader, from files to batches, beside pytorchvideo's.
+"""Clips per second of a whole data loader, from files to batches, compared with pytorchvideo's.
 
     python -m benchmarks.loader VIDEOS... [--items 200] [--workers 2] [--batch 8]
 
-On the videos encoded anew as they could be downloaded (a key frame every 250 frames) and prepared: clips of 8 frames at
+On the videos re-encoded as they could be downloaded (a key frame every 250 frames) and prepared: clips of 8 frames at
 stride 8, short side jittered in 256-320, 224 x 224, uint8 from gcvideo, normalised float32 from pytorchvideo, as in its
 recipes. CPU time is that of all processes, workers included. Then where the time of one process goes, and how its
-memory grows. Give several videos; they are read in turn.
+memory grows. Pass several videos; they are read in turn.
 """
 
 import argparse
@@ -25,22 +25,22 @@ from pytorchvideo.data import LabeledVideoDataset, RandomClipSampler
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from benchmarks.decode import FRAMES, SIDES, SIZE, SPAN, STRIDE, known, make_variants, ptv, usual
-from gcvideo.data.dataset import ClipSettings, TrainDataset, collate
+from benchmarks.decode import CLIP, FRAMES, SIDES, SIZE, SPAN, make_variants, packets_of, ptv, usual
+from gcvideo.data.batch import Item, collate
+from gcvideo.data.dataset import TrainDataset
 from gcvideo.data.decode import open_video
-from gcvideo.data.manifest import Video
-from gcvideo.data.sampling import random_clip
-from gcvideo.data.transforms import random_view
+from gcvideo.data.transforms import Augmentation
+from gcvideo.data.videos import Videos
 
 MEAN, STD = torch.tensor([0.45] * 3).view(3, 1, 1, 1), torch.tensor([0.225] * 3).view(3, 1, 1, 1)
 DECODERS = ("pyav", "decord")
+AUGMENT = Augmentation(SIZE, SIDES)
 
 
 def gcvideo_dataset(paths: list[str], decoder: Any) -> TrainDataset:
-    """Training data; the manifest tells the decoder, as after `gcvideo prepare`."""
-    videos = [Video(path, 0, path, decoder) for path in paths]
-    settings = ClipSettings(clip_frames=FRAMES, stride=STRIDE, size=SIZE, decoder="auto")
-    return TrainDataset(videos, settings, short_side=SIDES, flip=True, seed=0, max_broken=0.0)
+    """Training data."""
+    videos = Videos("", paths, [0] * len(paths))
+    return TrainDataset(videos, CLIP, AUGMENT, seed=0, max_broken=0.0, decoder=decoder)
 
 
 def keys(count: int, videos: int) -> list[tuple[int, int]]:
@@ -50,7 +50,7 @@ def keys(count: int, videos: int) -> list[tuple[int, int]]:
 
 def pytorchvideo_dataset(paths: list[str], items: int) -> LabeledVideoDataset:
     """The same clips as its recipes take them, normalised float32."""
-    rate = Fraction(known(paths[0]).fps).limit_denominator(1001)
+    rate = Fraction(packets_of(paths[0]).fps).limit_denominator(1001)
     videos = [(paths[number % len(paths)], {"label": 0}) for number in range(items)]
     return LabeledVideoDataset(videos, RandomClipSampler(SPAN / rate), transform=_recipe, decode_audio=False)
 
@@ -84,17 +84,18 @@ def _cpu_s() -> float:
 
 def shares(paths: list[str], decoder: Any, items: int, batch: int) -> list[float]:
     """CPU ms a clip in one process: open and read, crop and resize, copies (of the clip, and into the batch)."""
-    spent, clips = [0.0, 0.0, 0.0], []
+    spent = [0.0, 0.0, 0.0]
+    clips: list[Item] = []
     for number in range(items):
         generator = torch.Generator().manual_seed(number)
         times = [time.process_time()]
-        reader = open_video(paths[number % len(paths)], "auto", verdict=decoder)
-        indices = random_clip(reader.num_frames, FRAMES, STRIDE, generator)[0]
+        reader = open_video(paths[number % len(paths)], decoder)
+        indices = CLIP.random(reader.num_frames, reader.fps, generator)[0]
         frames = reader.read(indices).permute(0, 3, 1, 2)
         times.append(time.process_time())
-        view = random_view(frames, SIZE, SIDES, True, generator)
+        view = AUGMENT.view(frames, generator)
         times.append(time.process_time())
-        clips.append((view.permute(1, 0, 2, 3).contiguous()[None], 0, number))
+        clips.append(Item(view.permute(1, 0, 2, 3).contiguous()[None], 0, number))
         if len(clips) == batch:
             collate(clips)
             clips = []
@@ -139,11 +140,11 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=200)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batch", type=int, default=8)
-    given = parser.parse_args()
-    items, batch = given.items, given.batch
+    args = parser.parse_args()
+    items, batch = args.items, args.batch
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        variants = make_variants(given.videos, folder, few=True)
+        variants = make_variants(args.videos, folder, few=True)
         cases: list[tuple[str, str, Dataset[Any]]] = []
         for name, paths in variants.items():
             cases += [(name, f"gcvideo, {decoder}", gcvideo_dataset(paths, decoder)) for decoder in DECODERS]
@@ -154,7 +155,7 @@ def main() -> None:
         gc.freeze()
         print("| file | loader | workers | clips/s | CPU ms a clip | s to the first batch |\n|---|---|---|---|---|---|")
         for name, what, dataset in cases:
-            for workers in (0, given.workers):
+            for workers in (0, args.workers):
                 options: dict[str, Any] = {"batch_size": batch, "num_workers": workers, "worker_init_fn": start_worker}
                 if isinstance(dataset, TrainDataset):
                     options |= {"sampler": keys(items, len(dataset)), "collate_fn": collate}

@@ -3,8 +3,8 @@
     python -m benchmarks.scale [--rows 650000] [--workers 4]
 
 Makes (empty) files in a temporary folder, loads their manifest as training does, and starts a DataLoader whose items
-only look up the row. Memory of a worker is what it has for itself ("private dirty"), next to the same with the rows as
-a list of objects.
+only look up the row. Memory of a worker is its private memory ("private dirty"), compared with that of rows as a list
+of objects.
 """
 
 import argparse
@@ -30,8 +30,8 @@ class Rows(Dataset):
         return 100
 
     def __getitem__(self, index):
-        for place in range(index, len(self.videos), 100):
-            self.videos[place]  # as it goes on, every row is touched
+        for row in range(index, len(self.videos), 100):
+            self.videos[row]  # over all items, every row is touched
         return private_mib()
 
 
@@ -43,22 +43,22 @@ def private_mib():
 
 def make(folder, rows):
     """Empty files in 700 folders, and their manifest."""
-    lines = ["path,label,split,num_frames,fps,width,height,decoder,sha256"]
+    lines = ["path,label,split,num_frames,fps,width,height,sha256"]
     for label in range(700):
-        place = folder / "train" / f"class {label:03d}"
-        place.mkdir(parents=True)
+        class_folder = folder / "train" / f"class {label:03d}"
+        class_folder.mkdir(parents=True)
         for number in range(label, rows, 700):
             name = f"abcdefgh{label:03d}_{number:06d}_{number + 10:06d}.mp4"
-            os.close(os.open(place / name, os.O_CREAT))
+            os.close(os.open(class_folder / name, os.O_CREAT))
             sums = f"{number:016x}"
-            lines.append(f"train/class {label:03d}/{name},class {label:03d},train,300,29.97,340,256,pyav,{sums}")
+            lines.append(f"train/class {label:03d}/{name},class {label:03d},train,300,29.97,340,256,{sums}")
     manifest = folder / "manifest.csv"
     manifest.write_text("\n".join(lines) + "\n")
     return manifest
 
 
 def workers_cost(videos, workers):
-    """(seconds until every worker has given an item, private MiB of a worker at its last item)."""
+    """(seconds until every worker has returned an item, private MiB of a worker at its last item)."""
     loader = DataLoader(Rows(videos), batch_size=None, num_workers=workers, worker_init_fn=_start_worker)
     began = time.perf_counter()
     items = iter(loader)
@@ -71,25 +71,25 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=650_000)
     parser.add_argument("--workers", type=int, default=4)
-    given = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        manifest = make(Path(folder), given.rows)
-        print(f"{given.rows} rows, {manifest.stat().st_size / 2**20:.0f} MiB of CSV")
+        manifest = make(Path(folder), args.rows)
+        print(f"{args.rows} rows, {manifest.stat().st_size / 2**20:.0f} MiB of CSV")
         seconds = []
         for _ in range(5):
             began = time.perf_counter()
             videos = read_manifest(manifest, "train")
             seconds.append(time.perf_counter() - began)
         print(f"load: {sorted(seconds)[2]:.2f} s (median of 5: {', '.join(f'{second:.2f}' for second in seconds)})")
-        size = sum(column.nbytes for column in (videos._bytes, videos._ends, videos.labels, videos._decoders))
+        size = sum(column.nbytes for column in (videos._bytes, videos._ends, videos.labels))
         print(f"rows in memory: {size / 2**20:.0f} MiB, shared by all workers")
         rows = (("columns", videos), ("list of objects", list(videos)))
         print("\n| rows are | workers | start of all, s | a worker's own MiB, at first | after all rows |")
         print("|---|---|---|---|---|")
         for name, rows_in_memory in rows:
-            seconds, first, last = workers_cost(rows_in_memory, given.workers)
-            print(f"| {name} | {given.workers} | {seconds:.2f} | {first:.0f} | {last:.0f} |")
+            seconds, first, last = workers_cost(rows_in_memory, args.workers)
+            print(f"| {name} | {args.workers} | {seconds:.2f} | {first:.0f} | {last:.0f} |")
 
 
 if __name__ == "__main__":

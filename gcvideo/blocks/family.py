@@ -4,8 +4,7 @@ Every block is written once for 1, 2 and 3 position axes: a base for each family
 public classes set `ndim`, the number of axes: [T], [H, W] or [T, H, W].
 """
 
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +15,7 @@ _CONVS: dict[int, type[Conv]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _AXES = {1: "T", 2: "H, W", 3: "T, H, W"}
 
 
-@dataclass(frozen=True)
-class Family:
+class Family(NamedTuple):
     """One kind of block.
 
     Args:

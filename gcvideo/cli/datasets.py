@@ -126,8 +126,7 @@ def run_check(args: argparse.Namespace) -> int:
 
     with _as_usage_errors(OSError):
         out.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
-        with _as_usage_errors(ValueError):
-            entries = read_entries(manifest, args.root and Path(args.root), args.split)
+        entries = read_entries(manifest, args.root and Path(args.root), args.split)
         if not entries:
             raise UsageError(f"{manifest}: no rows of split {args.split!r}")
         facts = examine_all(entries, args.full, args.workers, args.timeout_s)

@@ -2,7 +2,6 @@
 
 import gc
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,8 +11,8 @@ from torch.utils.data import DataLoader, Sampler
 from gcvideo.data.batch import collate
 from gcvideo.data.dataset import EvalDataset, TrainDataset
 from gcvideo.data.decode import DEFAULT_DECODER, DecoderName
-from gcvideo.data.listing import SUFFIXES, ManifestError
-from gcvideo.data.manifest import read_class_names, read_manifest
+from gcvideo.data.listing import ManifestError
+from gcvideo.data.manifest import read_class_names, read_manifest, videos_at
 from gcvideo.data.samplers import EvalSampler, Share, TrainSampler
 from gcvideo.data.sampling import Clip
 from gcvideo.data.shards.reading import ShardedVideos
@@ -180,7 +179,7 @@ class VideoDataModule(pl.LightningDataModule):
         if stage == "test":
             self.datasets["test"] = self._eval_dataset(self._videos("test"), self.views)
         if stage == "predict":
-            self.datasets["predict"] = self._eval_dataset(_files(self.predict_path), self.views)
+            self.datasets["predict"] = self._eval_dataset(videos_at(self.predict_path), self.views)
 
     def _videos(self, stage: str) -> Videos:
         return read_manifest(
@@ -199,13 +198,15 @@ class VideoDataModule(pl.LightningDataModule):
             raise ValueError(
                 f"{len(dataset)} training videos on {world_size} device(s) do not fill one batch of {self.batch_size}"
             )
-        trained = 0  # batches of this run before it was interrupted, over all epochs
+        trained, repeats = 0, False  # batches of this run before it was interrupted, over all epochs
         if self.trainer is not None:
             limit = self.trainer.limit_train_batches
             batches = min(batches, limit) if isinstance(limit, int) else max(int(batches * limit), 1)
             trained = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+            # Lightning replaces a sampler by one that repeats; a stream has none.
+            repeats = self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
         epoch, first_batch = divmod(trained, batches)
-        return self._loader("fit", Share(rank, world_size, self.batch_size, batches, epoch, first_batch))
+        return self._loader("fit", Share(rank, world_size, self.batch_size, batches, epoch, first_batch, repeats))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Each video once, its centre view."""
@@ -273,15 +274,3 @@ def _start_worker(worker: int) -> None:
     torch.set_num_threads(1)
     # What is in memory now will stay. A garbage collection that visits it takes 0.1 s, and decoding sets off many.
     gc.freeze()
-
-
-def _files(path: str | None) -> Videos:
-    if path is None:
-        raise ManifestError("data.predict is not set: expected a video file or a folder of videos")
-    target = Path(path)
-    files = [target]  # a file that is named is taken whatever its suffix
-    if target.is_dir():
-        files = sorted(file for file in target.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not files or not files[0].is_file():
-        raise ManifestError(f"data.predict: no video at {target} (looked for {', '.join(SUFFIXES)} in a folder)")
-    return Videos("", [str(file) for file in files], [-1] * len(files))

@@ -10,7 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gcvideo.data.listing import ManifestError, Rows, class_names_of, no_garbage_collection, read_rows, together
+from gcvideo.data.listing import (
+    SUFFIXES,
+    ManifestError,
+    Rows,
+    class_names_of,
+    no_garbage_collection,
+    read_rows,
+    together,
+)
 from gcvideo.data.shards.reading import ShardedVideos, is_url, shards_of
 from gcvideo.data.videos import Videos
 
@@ -52,6 +60,23 @@ def read_manifest(
 def read_class_names(manifest: str | Path) -> list[str]:
     """Class names of a manifest, all splits; see `class_names_of`."""
     return class_names_of(read_rows(Path(manifest)))
+
+
+def videos_at(path: str | None) -> Videos:
+    """A video file (whatever its suffix) or all videos and images below a folder, without labels, to predict.
+
+    Raises:
+        ManifestError: no path, or no video there.
+    """
+    if path is None:
+        raise ManifestError("data.predict is not set: expected a video file or a folder of videos")
+    target = Path(path)
+    files = [target]
+    if target.is_dir():
+        files = sorted(file for file in target.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not files or not files[0].is_file():
+        raise ManifestError(f"data.predict: no video at {target} (looked for {', '.join(SUFFIXES)} in a folder)")
+    return Videos("", [str(file) for file in files], [-1] * len(files))
 
 
 def _read(

@@ -18,6 +18,7 @@ class Share:
         batch_size: videos of a batch.
         batches: of each rank and epoch; training only.
         epoch, first_batch: where the first pass begins; not 0 after an interruption.
+        repeats: every pass is the same epoch, as Lightning's `overfit_batches` requires.
     """
 
     rank: int
@@ -26,6 +27,7 @@ class Share:
     batches: int = 0
     epoch: int = 0
     first_batch: int = 0
+    repeats: bool = False
 
 
 class TrainSampler(Sampler[tuple[int, int]]):

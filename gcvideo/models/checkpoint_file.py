@@ -1,6 +1,6 @@
 """From a checkpoint file to named tensors. Nothing in a file is ever run.
 
-torch files are read weights-only, caffe2's pickles by an unpickler that knows numpy arrays alone.
+torch files are read weights-only, caffe2's pickles by an unpickler that rebuilds numpy arrays and nothing else.
 """
 
 import pickle
@@ -14,12 +14,16 @@ from torch import Tensor
 
 from gcvideo.errors import UsageError
 
+# Keys that hold the tensors, among other things such as the epoch: of PySlowFast and pytorchvideo, mmaction2 and
+# Lightning, caffe2, and others.
 WRAPPERS = ("model_state", "state_dict", "blobs", "model")
+
+# Parts of names that say who held the network: DistributedDataParallel, our task, and others.
 PREFIXES = ("module.", "net.", "model.", "backbone.")
 
 
 class WeightsError(UsageError):
-    """A file that can't be read, or that does not fit the model; nothing has been loaded."""
+    """A file that cannot be read, or that does not fit the model; nothing has been loaded."""
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -28,38 +32,61 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: no such file, or one that holds more than tensors and plain values.
     """
-    if not Path(path).is_file():
-        raise WeightsError(f"{path}: no such file")
-    try:
-        content = _read_caffe2(Path(path)) if Path(path).suffix == ".pkl" else _read_torch(Path(path))
-    except Exception as error:  # bytes that are no checkpoint fail in any way
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        asked = [line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "global" in line]
-        raise WeightsError(
-            f"{path}: refused or unreadable (only tensors and plain values are loaded, never code; a damaged download "
-            f"must be removed by hand): "
-            f"{(asked or [reason])[0][:300]}"
-        ) from error
-    for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
+    content = _unwrap(_read(Path(path)))
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: expected a state dict, got {type(content).__name__}")
-    state = {}
+    state: dict[str, Tensor] = {}
     for key, value in content.items():
-        name = str(key)
-        while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
-            name = name.removeprefix(prefix)
-        if isinstance(value, np.ndarray | np.generic) and np.issubdtype(value.dtype, np.number):
-            value = torch.from_numpy(np.array(value))
-        if not isinstance(value, Tensor):
-            continue
+        tensor = _as_tensor(value)
+        if tensor is None:
+            continue  # such as the number of steps
+        name = _without_prefixes(str(key))
         if name in state:
             raise WeightsError(f"{path}: {name} appears twice, under different prefixes")
-        state[name] = value
+        state[name] = tensor
     if not state:
         raise WeightsError(f"{path}: holds no tensors")
     return state
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    try:
+        return _read_caffe2(path) if path.suffix == ".pkl" else _read_torch(path)
+    except Exception as error:  # bytes that are no checkpoint fail in any way
+        raise WeightsError(
+            f"{path}: refused or unreadable (only tensors and plain values are loaded, never code; remove a damaged "
+            f"download): {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The line of an error that names what a pickle asked for, else its first line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    asked = [line for line in lines if "GLOBAL" in line or "global" in line]
+    return (asked or lines or [type(error).__name__])[0][:300]
+
+
+def _unwrap(content: Any) -> Any:
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    return content
+
+
+def _without_prefixes(name: str) -> str:
+    """ "module.backbone.conv1.weight" -> "conv1.weight"."""
+    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _as_tensor(value: Any) -> Tensor | None:
+    """A tensor, or an array of numbers as a tensor; None for anything else."""
+    if isinstance(value, np.ndarray | np.generic) and np.issubdtype(value.dtype, np.number):
+        return torch.from_numpy(np.array(value))
+    return value if isinstance(value, Tensor) else None
 
 
 def _read_torch(path: Path) -> Any:

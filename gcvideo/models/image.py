@@ -1,7 +1,7 @@
 """2D ResNets for images, through the same task as the video models: an image is a clip of one frame.
 
 torchvision's ResNet ("Deep Residual Learning", arXiv:1512.03385, stride in the 3x3 convolution); parameter names are
-torchvision's, so its checkpoints load, and what is trained here inflates into the video models by `load_weights`.
+torchvision's, so its checkpoints load, and `load_weights` inflates what is trained here into the video models.
 """
 
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ class ImageResNet(ResNet):
                 nn.init.zeros_(module.bn3.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class.
+        """Logits of images; see the class.
 
         Raises:
             ValueError: the clips have more than one frame.
         """
         if x.ndim != 5 or x.shape[2] != 1:
-            raise ValueError(f"an image model takes clips [B, 3, 1, S, S] (clip_frames: 1), got shape {tuple(x.shape)}")
+            raise ValueError(f"an image model takes clips of one frame, [B, 3, 1, S, S], got shape {tuple(x.shape)}")
         x = self.maxpool(self.relu(self.bn1(self.conv1(x[:, :, 0]))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.dropout(self.avgpool(x).flatten(1)))

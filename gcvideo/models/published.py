@@ -2,6 +2,10 @@
 
 The URLs are those in the model zoos of the projects; the hashes are the parts of them that the file names contain. Two
 files of mmaction2 are listed there with the same hash, so neither is checked here.
+
+Files are fetched by `gcvideo.download` and not by `torch.hub.download_url_to_file`. Measured against a server that cuts
+the body short: without a hash, which a third of the files have not, torch.hub keeps the cut file under its final name
+and reports no error. It also starts anew instead of resuming, and two processes download the same file twice.
 """
 
 import csv

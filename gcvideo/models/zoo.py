@@ -46,7 +46,7 @@ def i3d_r50(num_classes: int, dropout: float) -> nn.Module:
 def i3d_32x2_r50(num_classes: int, dropout: float) -> nn.Module:
     """Inflated 3D ResNet-50 for 32 frames: stem and max-pool halve time, as in mmaction2 and the Non-local paper.
 
-    Tensors are those of `i3d_r50`, the function is not: so a checkpoint of one loads into the other without an error.
+    Its tensors are those of `i3d_r50`, its function is not: a checkpoint of one loads into the other without an error.
     """
     return resnet3d("i3d", (3, 4, 6, 3), num_classes, dropout, stem_temporal_stride=2)
 
@@ -98,7 +98,7 @@ def _small(
 ) -> nn.Module:
     """Slow-only net of width 8 and a small receptive field.
 
-    Its residual branches do not start at zero: zero-initialised norms *and* a zero-initialised block behind them make
+    Its residual branches do not start at zero: zero-initialised norms *and* a zero-initialised block after them make
     a saddle of high order, which costs more epochs than the demo has (docs/results.md).
     """
     return resnet3d(

@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 
 from gcvideo.data.datamodule import Loading, Splits, VideoDataModule
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation, Views
+from gcvideo.dataset_tools.pack import pack
+from gcvideo.errors import UsageError
 
 SMALL = {"clip": Clip(2, 1), "augment": Augmentation(32, (32, 36)), "num_workers": 0, "batch_size": 3}
 
@@ -76,3 +80,83 @@ def test_the_stored_settings_pass_the_safe_loader(synthetic, tmp_path):
 def test_bad_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         VideoDataModule(**settings)
+
+
+class Probe(pl.LightningModule):
+    """A network of one's own: keeps the indices of the videos that it is trained and validated on."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 6)
+        self.trained, self.validated = [], []
+
+    def training_step(self, batch, batch_idx):
+        self.trained += batch.indices.tolist()
+        colours = batch.frames.float().mean(dim=(1, 3, 4, 5)) / 255  # [B, 3]
+        return F.cross_entropy(self.layer(colours), batch.labels)
+
+    def validation_step(self, batch, batch_idx):
+        self.validated += batch.indices.tolist()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def trainer(tmp_path, **options):
+    return pl.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=tmp_path, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sharded(synthetic):
+    """The same set in shards."""
+    return pack(synthetic.parent, 0.02, progress=False)
+
+
+@pytest.fixture(params=("files", "shards"))
+def either(request, synthetic):
+    return request.getfixturevalue("sharded") if request.param == "shards" else synthetic
+
+
+def test_a_trainer_of_ones_own(either, tmp_path):
+    """With Lightning's defaults: one device, and use_distributed_sampler=True."""
+    module = Probe()
+    trainer(tmp_path, max_epochs=2).fit(module, datamodule=VideoDataModule(str(either), **SMALL))
+    epochs = module.trained[:12], module.trained[12:]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(12))
+    assert epochs[0] != epochs[1]
+    assert sorted(set(module.validated)) == list(range(6))
+
+
+@pytest.mark.parametrize("workers", (0, 1))
+def test_overfit_batches_trains_on_the_same_videos(either, tmp_path, workers):
+    """Lightning replaces the sampler by one that yields plain indices in order."""
+    module = Probe()
+    data = VideoDataModule(str(either), **(SMALL | {"num_workers": workers}))
+    trainer(tmp_path, max_epochs=3, overfit_batches=2).fit(module, datamodule=data)
+    epochs = [module.trained[6 * epoch : 6 * epoch + 6] for epoch in range(3)]
+    assert len(module.trained) == 18
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(epochs[2])
+    assert len(set(epochs[0])) == 6
+
+
+def test_fast_dev_run_trains_a_batch(either, tmp_path):
+    module = Probe()
+    trainer(tmp_path, fast_dev_run=True).fit(module, datamodule=VideoDataModule(str(either), **SMALL))
+    assert len(module.trained) == 3
+    assert len(module.validated) == 6
+
+
+@pytest.mark.parametrize("stage", ("fit", "validate", "test"))
+def test_samplers_that_lightning_would_replace_are_refused(synthetic, tmp_path, stage):
+    """Several devices and Lightning's default, use_distributed_sampler=True."""
+    data = VideoDataModule(str(synthetic), **SMALL)
+    data.setup(stage)
+    data.trainer = trainer(tmp_path, strategy="ddp", devices=2)
+    loader = {"fit": data.train_dataloader, "validate": data.val_dataloader, "test": data.test_dataloader}[stage]
+    with pytest.raises(UsageError, match=r"with 2 devices expected Trainer\(use_distributed_sampler=False\), got True"):
+        loader()
+    data.trainer = trainer(tmp_path, strategy="ddp", devices=2, use_distributed_sampler=False)
+    assert len(loader()) == {"fit": 2, "validate": 1, "test": 3}[stage]

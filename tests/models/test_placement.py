@@ -123,7 +123,7 @@ def test_image_models_have_the_2d_blocks():
 def test_image_model_takes_single_frames():
     model = create_model("resnet50", num_classes=3).eval()
     with pytest.raises(
-        ValueError, match=r"takes clips \[B, 3, 1, S, S\] \(clip_frames: 1\), got shape \(1, 3, 2, 32, 32\)"
+        ValueError, match=r"takes clips of one frame, \[B, 3, 1, S, S\], got shape \(1, 3, 2, 32, 32\)"
     ):
         model(torch.zeros(1, 3, 2, 32, 32))
 

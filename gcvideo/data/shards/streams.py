@@ -70,7 +70,7 @@ def training_run(share: Share, first_batch: int, worker: int, workers: int) -> R
 
 
 class TrainStream(IterableDataset[Batch]):
-    """Training batches; a pass is an epoch.
+    """Training batches; a pass is an epoch, unless the share repeats.
 
     Args:
         dataset: decodes, and replaces broken videos by others of the same block.
@@ -87,7 +87,7 @@ class TrainStream(IterableDataset[Batch]):
         return self.share.batches
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch = self.share.epoch + self._passes
+        epoch = self.share.epoch + (0 if self.share.repeats else self._passes)
         first_batch = self.share.first_batch if self._passes == 0 else 0
         self._passes += 1
         run = training_run(self.share, first_batch, *_worker())
