@@ -35,7 +35,8 @@ from gcvideo.data.decode import VideoFile, open_video
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Views, random_view
 from gcvideo.data.videos import Videos
-from gcvideo.dataset_tools.transcode import Encoding, transcode
+from gcvideo.dataset_tools.options import Encoding
+from gcvideo.dataset_tools.transcode import transcode
 
 sys.modules["torchvision.transforms.functional_tensor"] = torchvision.transforms._functional_tensor  # its old name
 ptv = importlib.import_module("pytorchvideo.transforms.functional")

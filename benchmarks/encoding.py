@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 
 from gcvideo.data.decode import open_video
-from gcvideo.dataset_tools.transcode import Encoding, transcode
+from gcvideo.dataset_tools.options import Encoding
+from gcvideo.dataset_tools.transcode import transcode
 
 ENCODINGS = (
     Encoding(),

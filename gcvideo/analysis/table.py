@@ -86,13 +86,15 @@ class _Counts(NamedTuple):
 
 
 def complexity_table(
-    network: NetworkName = "slowonly_r50",
+    network: NetworkName = PUBLISHED_NETWORK,
     blocks: Sequence[BlocksName] = ROWS,
-    frames: int = 8,
-    size: int = 224,
-    num_classes: int = 400,
+    frames: int = PUBLISHED_FRAMES,
+    size: int = PUBLISHED_SIZE,
+    num_classes: int = PUBLISHED_CLASSES,
 ) -> ComplexityTable:
     """Count parameters and multiply-accumulates; nothing is computed, the networks live on the meta device.
+
+    Defaults are those of the published table.
 
     Args:
         network: its name.

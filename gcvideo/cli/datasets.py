@@ -26,6 +26,9 @@ _SHOWN = 5
 
 def prepare_parser() -> argparse.ArgumentParser:
     """Parser of `gcvideo prepare`."""
+    from gcvideo.dataset_tools.options import ENCODERS, Encoding, PrepareOptions
+
+    encoding, options = Encoding(), PrepareOptions()
     parser = verb_parser(
         "prepare",
         "Make raw videos ready for training: match them to the official annotations, trim, scale, encode for fast "
@@ -42,21 +45,23 @@ def prepare_parser() -> argparse.ArgumentParser:
         "as split/class/file or class/file",
     )
     parser.add_argument("--split_number", type=int, choices=(1, 2, 3), default=1, help="split of UCF-101 or HMDB-51")
-    parser.add_argument("--short_side", type=int, default=256, help="short side in pixels; never enlarges a video")
-    parser.add_argument("--crf", type=int, default=20, help="quality of x264: lower is better and larger")
-    parser.add_argument("--preset", default="medium", help="preset of x264: slower is smaller")
+    parser.add_argument("--short_side", type=int, default=encoding.short_side, help="pixels; never enlarges a video")
+    parser.add_argument("--crf", type=int, default=encoding.crf, help="quality of x264: lower is better and larger")
+    parser.add_argument("--preset", default=encoding.preset, help="preset of x264: slower is smaller")
     parser.add_argument(
         "--encoder",
-        choices=("auto", "pyav", "ffmpeg"),
-        default="auto",
+        choices=ENCODERS,
+        default=encoding.encoder,
         help="x264 of PyAV or of the ffmpeg executable; auto prefers PyAV",
     )
     parser.add_argument("--workers", type=positive_int, default=os.cpu_count(), help="number of processes")
-    parser.add_argument("--timeout_s", type=positive_float, default=600.0, help="time limit for each video, in seconds")
+    parser.add_argument(
+        "--timeout_s", type=positive_float, default=options.timeout_s, help="time limit of a video, in seconds"
+    )
     parser.add_argument(
         "--part",
         type=_part,
-        default="1/1",
+        default=options.part,
         metavar="K/N",
         help="prepare every N-th video from the K-th: for job arrays",
     )
@@ -70,10 +75,10 @@ def prepare_parser() -> argparse.ArgumentParser:
 
 def run_prepare(args: argparse.Namespace) -> int:
     """`gcvideo prepare`. Exit status: 0 done, 1 some videos failed (known after the last part), 2 stopped."""
+    from gcvideo.dataset_tools.options import Encoding, PrepareOptions
     from gcvideo.dataset_tools.pack import pack
     from gcvideo.dataset_tools.plan import make_plan
-    from gcvideo.dataset_tools.prepare import PrepareOptions, merge, prepare
-    from gcvideo.dataset_tools.transcode import Encoding
+    from gcvideo.dataset_tools.prepare import merge, prepare
 
     with _as_usage_errors(ValueError):
         encoding = Encoding(args.short_side, args.crf, args.preset, args.encoder)
@@ -140,6 +145,8 @@ def run_check(args: argparse.Namespace) -> int:
 
 def download_parser() -> argparse.ArgumentParser:
     """Parser of `gcvideo download`."""
+    from gcvideo.dataset_tools.mirror import KINETICS, FetchOptions
+
     parser = verb_parser(
         "download",
         "Download Kinetics from its public mirror (CVDF) and unpack it. After an interruption, the same command "
@@ -148,10 +155,10 @@ def download_parser() -> argparse.ArgumentParser:
     parser.add_argument("dataset", help="k400, k600, k700 (only annotations) or k700_2020")
     parser.add_argument("out", help="folder to write into")
     parser.add_argument("--splits", nargs="+", help="such as train val test replacement; default: all")
-    parser.add_argument("--mirror", help="URL that replaces https://s3.amazonaws.com/kinetics, with the same layout")
+    parser.add_argument("--mirror", help=f"URL that replaces {KINETICS}, with the same layout")
     parser.add_argument("--no_extract", action="store_true", help="do not unpack the archives")
     parser.add_argument("--remove", action="store_true", help="delete each archive after it is unpacked")
-    parser.add_argument("--jobs", type=positive_int, default=2, help="number of concurrent downloads")
+    parser.add_argument("--jobs", type=positive_int, default=FetchOptions.jobs, help="concurrent downloads")
     return parser
 
 
@@ -170,13 +177,15 @@ def run_download(args: argparse.Namespace) -> int:
 
 def synth_parser() -> argparse.ArgumentParser:
     """Parser of `gcvideo synth`."""
+    from gcvideo.dataset_tools.scene import NUM_FRAMES, SIZE
+
     parser = verb_parser("synth", "Write H.264 videos of two objects whose relation is the class, and a manifest.")
     parser.add_argument("out", help="folder to write into")
     parser.add_argument("--train", type=int, default=1500, help="number of training videos")
     parser.add_argument("--val", type=int, default=120, help="number of validation videos")
     parser.add_argument("--test", type=int, default=300, help="number of test videos")
-    parser.add_argument("--frames", type=int, default=20, help="frames per video")
-    parser.add_argument("--size", type=int, default=64, help="width and height in pixels")
+    parser.add_argument("--frames", type=int, default=NUM_FRAMES, help="frames per video")
+    parser.add_argument("--size", type=int, default=SIZE, help="width and height in pixels")
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files")
     parser.add_argument("--workers", type=positive_int, help="number of processes; default: one per core")
     return parser

@@ -2,7 +2,7 @@
 
 import argparse
 
-from gcvideo.cli.parser import Verb, verb_parser
+from gcvideo.cli.parser import Verb, positive_int, verb_parser
 
 
 def sweep_parser() -> argparse.ArgumentParser:
@@ -13,18 +13,15 @@ def sweep_parser() -> argparse.ArgumentParser:
         "resumes with the same command. Writes runs.csv, table.csv, table.md and plot.png.",
     )
     parser.add_argument("file", help="sweep file; see docs/training.md")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, for small models on CPUs")
+    parser.add_argument("--jobs", type=positive_int, default=1, help="runs at a time, for small models on CPUs")
     return parser
 
 
 def run_sweep(args: argparse.Namespace) -> int:
     """`gcvideo sweep`; the exit status is 1 if a run failed."""
-    from gcvideo.errors import UsageError
     from gcvideo.sweep.file import read_sweep
     from gcvideo.sweep.run import run_sweep as run
 
-    if args.jobs < 1:
-        raise UsageError(f"--jobs must be at least 1, got {args.jobs}")
     sweep = read_sweep(args.file)
     failed = run(sweep, args.jobs)
     table = sweep.folder / "table.md"

@@ -2,8 +2,7 @@
 
 import argparse
 
-from gcvideo.cli.parser import Verb, verb_parser
-from gcvideo.errors import UsageError
+from gcvideo.cli.parser import Verb, positive_int, verb_parser
 
 
 def table_parser() -> argparse.ArgumentParser:
@@ -11,13 +10,13 @@ def table_parser() -> argparse.ArgumentParser:
     parser = verb_parser(
         "table",
         "Count parameters and multiply-accumulates of networks with and without blocks, next to the figures that GCNet "
-        "publishes for the slow-only ResNet-50.",
+        "publishes for the slow-only ResNet-50. Without options, it is GCNet's table.",
     )
-    parser.add_argument("--network", default="slowonly_r50", help="name of the network")
-    parser.add_argument("--blocks", nargs="+", help="rows (default: the paper's five)", default=None)
-    parser.add_argument("--frames", type=int, default=8, help="frames of a clip")
-    parser.add_argument("--size", type=int, default=224, help="height and width of a clip")
-    parser.add_argument("--classes", type=int, default=400, help="classes")
+    parser.add_argument("--network", help="name of the network")
+    parser.add_argument("--blocks", nargs="+", help="rows of the table")
+    parser.add_argument("--frames", type=positive_int, help="frames of a clip")
+    parser.add_argument("--size", type=positive_int, help="height and width of a clip")
+    parser.add_argument("--classes", type=positive_int, help="number of classes")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--markdown", action="store_true", help="print a Markdown table")
@@ -26,14 +25,16 @@ def table_parser() -> argparse.ArgumentParser:
 
 def run_table(args: argparse.Namespace) -> int:
     """`gcvideo table`."""
-    if min(args.frames, args.size) < 1:
-        raise UsageError(f"--frames and --size must be at least 1, got {args.frames} and {args.size}")
-    from gcvideo.analysis.table import ROWS, as_json, as_text, complexity_table
+    from gcvideo.analysis.table import as_json, as_text, complexity_table
 
-    try:
-        table = complexity_table(args.network, args.blocks or ROWS, args.frames, args.size, args.classes)
-    except (ValueError, RuntimeError) as error:  # RuntimeError: a clip too small for the strides
-        raise UsageError(str(error)) from error
+    options = {
+        "network": args.network,
+        "blocks": args.blocks,
+        "frames": args.frames,
+        "size": args.size,
+        "num_classes": args.classes,
+    }
+    table = complexity_table(**{name: value for name, value in options.items() if value is not None})
     print(as_json(table) if args.json else as_text(table, args.markdown), end="")
     return 0
 

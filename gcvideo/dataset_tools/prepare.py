@@ -6,41 +6,19 @@ writes the manifest. Equal raw files and settings give equal bytes, however ofte
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from gcvideo.dataset_tools.journal import FOLDER, Journal, PrepareError
+from gcvideo.dataset_tools.options import Encoding, PrepareOptions
 from gcvideo.dataset_tools.plan import Job, Part, Plan
 from gcvideo.dataset_tools.pool import NoResult, progress_bar, run_all
 from gcvideo.dataset_tools.prepare_video import Folders, prepare_one
 from gcvideo.dataset_tools.records import Failed, Fatal, Outcome
 from gcvideo.dataset_tools.summary import Summary, finish
-from gcvideo.dataset_tools.transcode import Encoding, find_encoder
+from gcvideo.dataset_tools.transcode import find_encoder
 from gcvideo.errors import UsageError
-
-
-@dataclass(frozen=True)
-class PrepareOptions:
-    """How the work is done; without influence on the prepared files.
-
-    Args:
-        workers: number of processes.
-        timeout_s: time limit for each video.
-        part: which of the videos; each part can run on another machine.
-        retry: retry the videos that failed before.
-        progress: show a bar: videos per second, time left, failures.
-    """
-
-    workers: int = 1
-    timeout_s: float = 600.0
-    part: Part = field(default_factory=Part)
-    retry: bool = False
-    progress: bool = True
-
-    def __post_init__(self) -> None:
-        if self.workers < 1 or self.timeout_s <= 0:
-            raise ValueError(f"expected workers >= 1 and timeout_s > 0, got {self.workers} and {self.timeout_s}")
 
 
 def prepare(

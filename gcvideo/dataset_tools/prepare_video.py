@@ -11,9 +11,10 @@ from pathlib import Path
 
 from gcvideo.data.decode import VideoDecodeError, VideoFile
 from gcvideo.data.decode.pyav_reader import decode_all
+from gcvideo.dataset_tools.options import Encoding
 from gcvideo.dataset_tools.plan import Job
 from gcvideo.dataset_tools.records import Failed, Fatal, Prepared
-from gcvideo.dataset_tools.transcode import Encoding, transcode
+from gcvideo.dataset_tools.transcode import transcode
 from gcvideo.files import publish
 
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE)

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 GAITS = ("walk", "run", "hop")
 RELATIONS = ("same", "opposite")
+NUM_FRAMES, SIZE = 20, 64  # of a video; width and height in pixels
 CLASS_NAMES = tuple(f"{gait}_{relation}" for gait in GAITS for relation in RELATIONS)
 
 SPEED = {"walk": 1 / 20, "run": 1 / 11, "hop": 1 / 20}  # picture widths a frame
@@ -106,7 +107,7 @@ def _paint(frames: NDArray[np.float32], actor: Actor) -> None:
 
 
 def make_actors(
-    seed: int | Sequence[int], label: int, num_frames: int = 20, size: int = 64, near: bool = False
+    seed: int | Sequence[int], label: int, num_frames: int = NUM_FRAMES, size: int = SIZE, near: bool = False
 ) -> tuple[Actor, Actor]:
     """The upper and the lower object of a video.
 
@@ -127,8 +128,8 @@ def make_actors(
 def make_video(
     seed: int | Sequence[int],
     label: int,
-    num_frames: int = 20,
-    size: int = 64,
+    num_frames: int = NUM_FRAMES,
+    size: int = SIZE,
     visible: tuple[bool, bool] = (True, True),
     near: bool = False,
 ) -> NDArray[np.uint8]:
@@ -153,7 +154,7 @@ def _rng(seed: int | Sequence[int], stream: int) -> np.random.Generator:
     return np.random.default_rng([*(seed if isinstance(seed, Sequence) else (seed,)), stream])
 
 
-def object_gap(size: int = 64) -> float:
+def object_gap(size: int = SIZE) -> float:
     """Smallest distance in pixels between the edges of the two objects, over all far videos of this size.
 
     A unit with a smaller receptive field never sees both.

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gcvideo.dataset_tools.scene import CLASS_NAMES, make_video
+from gcvideo.dataset_tools.scene import CLASS_NAMES, NUM_FRAMES, SIZE, make_video
 from gcvideo.files import csv_text, replacing, write_text
 
 
@@ -34,8 +34,8 @@ def write_video(path: Path, frames: NDArray[np.uint8], fps: int = 15) -> None:
 def write_dataset(
     out: str | Path,
     counts: dict[str, int],
-    num_frames: int = 20,
-    size: int = 64,
+    num_frames: int = NUM_FRAMES,
+    size: int = SIZE,
     seed: int = 0,
     workers: int | None = None,
 ) -> Path:

@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -23,50 +22,14 @@ from av.video.reformatter import VideoReformatter
 from gcvideo.data.decode import VideoFile
 from gcvideo.data.decode.pyav_reader import decode_all, turn_of, upright
 from gcvideo.data.decode.reader import VideoDecodeError, check_container
+from gcvideo.dataset_tools.options import Encoder, Encoding
 from gcvideo.errors import UsageError
 
 _X264 = "keyint=32:min-keyint=32:scenecut=0:bframes=7:b-pyramid=none:b-adapt=0:open-gop=0:mbtree=0:threads=1"
 """mbtree is off because x264 reads uninitialised memory for it: equal frames would now and then give other bytes."""
 
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
-
-Encoder = Literal["auto", "pyav", "ffmpeg"]
-
 Interval = tuple[float, float]
 """Start and end in seconds."""
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How prepared videos are encoded.
-
-    Args:
-        short_side: short side of the frame in pixels, even; a smaller video is not enlarged.
-        crf: constant quality of x264, 0 (lossless) to 51.
-        preset: of x264, "ultrafast" to "veryslow": slower presets give smaller files.
-        encoder: "pyav" (x264 in PyAV), "ffmpeg" (the executable), or "auto": PyAV if it has x264, else ffmpeg.
-
-    Raises:
-        ValueError: a value out of range.
-    """
-
-    short_side: int = 256
-    crf: int = 20
-    preset: str = "medium"
-    encoder: Encoder = "auto"
-
-    def __post_init__(self) -> None:
-        if self.short_side < 16 or self.short_side % 2:
-            raise ValueError(f"short_side must be even and at least 16, got {self.short_side}")
-        if not 0 <= self.crf <= 51:
-            raise ValueError(f"crf must be in 0..51, got {self.crf}")
-        if self.preset not in PRESETS:
-            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
-
-    def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of the prepared video: even, the short side at most `short_side`."""
-        scale = min(self.short_side / min(width, height), 1)
-        return max(2 * round(width * scale / 2), 2), max(2 * round(height * scale / 2), 2)
 
 
 def find_encoder(encoder: Encoder) -> Literal["pyav", "ffmpeg"]:

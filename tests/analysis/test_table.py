@@ -65,7 +65,23 @@ def test_command(capsys):
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {row["blocks"]: row["parameters"] for row in rows} == EXACT
     assert set(PUBLISHED) == set(ROWS) == set(EXACT)
-    assert main(["table", "--network", "slowonly_tiny", "--blocks", "gc_all", "--size", "32", "--markdown"]) == 0
+    assert (
+        main(
+            [
+                "table",
+                "--network",
+                "slowonly_tiny",
+                "--blocks",
+                "gc_all",
+                "--size",
+                "32",
+                "--classes",
+                "7",
+                "--markdown",
+            ]
+        )
+        == 0
+    )
     assert "| gc_all |" in capsys.readouterr().out
 
 
@@ -74,7 +90,7 @@ def test_command(capsys):
     (
         (["--network", "resnet18"], "network must be one of"),
         (["--blocks", "gc7"], "blocks must be one of"),
-        (["--size", "0"], "--size must be at least 1"),
+        (["--size", "0"], "--size: expected an integer of at least 1, got '0'"),
         (["--network", "i3d_r50", "--frames", "1"], "error: "),
     ),
 )

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from gcvideo.data.decode import VideoDecodeError, VideoFile, open_video
-from gcvideo.dataset_tools.transcode import Encoding, find_encoder, transcode
+from gcvideo.dataset_tools.options import Encoding
+from gcvideo.dataset_tools.transcode import find_encoder, transcode
 from tests.conftest import read_numbers
 from tests.data.corpus import CLIPS
 

@@ -134,8 +134,10 @@ def test_a_failed_run_is_named_and_the_others_continue(tmp_path, capsys):
 
 
 def test_jobs_must_be_positive(tmp_path, capsys):
-    assert main(["sweep", write(tmp_path), "--jobs", "0"]) == 2
-    assert "--jobs must be at least 1, got 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as error:
+        main(["sweep", write(tmp_path), "--jobs", "0"])
+    assert error.value.code == 2
+    assert "--jobs: expected an integer of at least 1, got '0'" in capsys.readouterr().err
 
 
 def test_two_processes_never_execute_one_run(tmp_path):

@@ -1,0 +1,68 @@
+"""Settings of `gcvideo prepare`. Light to import: the command line shows their defaults in its help."""
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from gcvideo.dataset_tools.plan import Part
+
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+
+Encoder = Literal["auto", "pyav", "ffmpeg"]
+
+ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How prepared videos are encoded.
+
+    Args:
+        short_side: short side of the frame in pixels, even; a smaller video is not enlarged.
+        crf: constant quality of x264, 0 (lossless) to 51.
+        preset: of x264, "ultrafast" to "veryslow": slower presets give smaller files.
+        encoder: "pyav" (x264 in PyAV), "ffmpeg" (the executable), or "auto": PyAV if it has x264, else ffmpeg.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    short_side: int = 256
+    crf: int = 20
+    preset: str = "medium"
+    encoder: Encoder = "auto"
+
+    def __post_init__(self) -> None:
+        if self.short_side < 16 or self.short_side % 2:
+            raise ValueError(f"short_side must be even and at least 16, got {self.short_side}")
+        if not 0 <= self.crf <= 51:
+            raise ValueError(f"crf must be in 0..51, got {self.crf}")
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the prepared video: even, the short side at most `short_side`."""
+        scale = min(self.short_side / min(width, height), 1)
+        return max(2 * round(width * scale / 2), 2), max(2 * round(height * scale / 2), 2)
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """How the work is done; without influence on the prepared files.
+
+    Args:
+        workers: number of processes.
+        timeout_s: time limit for each video.
+        part: which of the videos; each part can run on another machine.
+        retry: retry the videos that failed before.
+        progress: show a bar: videos per second, time left, failures.
+    """
+
+    workers: int = 1
+    timeout_s: float = 600.0
+    part: Part = field(default_factory=Part)
+    retry: bool = False
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.timeout_s <= 0:
+            raise ValueError(f"expected workers >= 1 and timeout_s > 0, got {self.workers} and {self.timeout_s}")
