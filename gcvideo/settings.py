@@ -54,7 +54,7 @@ def _as_field(hint: Any, value: Any) -> Any:
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:
-    """The types of a union; any other type alone."""
+    """The members of a union; a type that is not a union is its only choice."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 

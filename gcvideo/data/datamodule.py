@@ -50,7 +50,7 @@ class Loading:
         eval_batch_size: videos for each device in validation; a test batch has one video, all of its views.
         timeout_s: seconds to wait for a batch before the run stops; 0 waits for ever.
         max_broken: fraction of the training videos that may be broken (they are replaced) before the run stops.
-        skip_broken: leave broken videos out of validation and test instead of stopping; the report tells how many.
+        skip_broken: leave broken videos out of validation and test instead of stopping; the report says how many.
         outside_root: allow paths and links in the manifest that lead out of `root`.
 
     Raises:
@@ -127,11 +127,13 @@ class VideoDataModule(pl.LightningDataModule):
         self.manifest, self.root, self._class_names = manifest, root, class_names
         self.splits, self.clip = as_settings(Splits, splits), as_settings(Clip, clip)
         self.augment, self.loading = as_settings(Augmentation, augment), as_settings(Loading, loading)
-        given_views = as_settings(Views, views)
-        self.views = given_views.resolved(self.augment)
+        requested_views = as_settings(Views, views)
+        self.views = requested_views.resolved(self.augment)
         self.decoder, self.batch_size, self.num_workers, self.seed = decoder, batch_size, num_workers, seed
         self.predict_path = predict
         self.datasets: dict[str, TrainDataset | EvalDataset] = {}
+        # Explicitly, and as plain values: by default Lightning would store instances of our classes, which the safe
+        # loader of checkpoints refuses.
         self.save_hyperparameters(
             {
                 "manifest": manifest,
@@ -140,7 +142,7 @@ class VideoDataModule(pl.LightningDataModule):
                 "splits": as_plain(self.splits),
                 "clip": as_plain(self.clip),
                 "augment": as_plain(self.augment),
-                "views": as_plain(given_views),
+                "views": as_plain(requested_views),
                 "decoder": decoder,
                 "batch_size": batch_size,
                 "num_workers": num_workers,
@@ -193,6 +195,7 @@ class VideoDataModule(pl.LightningDataModule):
         """Shuffled clips; in a resumed run they continue where it stopped."""
         dataset = self.datasets["fit"]
         rank, world_size = self._rank()
+        # Whole batches only, and equally many on every rank: a rank with one more would wait for the others for ever.
         batches = len(dataset) // world_size // self.batch_size
         if batches == 0:
             raise ValueError(
@@ -205,6 +208,7 @@ class VideoDataModule(pl.LightningDataModule):
             trained = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
             # Lightning replaces a sampler by one that repeats; a stream has none.
             repeats = self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
+        # Our own position in the data, because Lightning begins a resumed epoch with the order of epoch 0.
         epoch, first_batch = divmod(trained, batches)
         return self._loader("fit", Share(rank, world_size, self.batch_size, batches, epoch, first_batch, repeats))
 
@@ -233,9 +237,11 @@ class VideoDataModule(pl.LightningDataModule):
             "timeout": self.loading.timeout_s if workers else 0,
             "worker_init_fn": _start_worker,
             "generator": torch.Generator().manual_seed(self.seed),  # else iterating draws from the global stream
+            # Restarted for each epoch, workers would take seconds; a test has one pass.
             "persistent_workers": workers > 0 and stage in ("fit", "validate"),
         }
-        if isinstance(dataset.videos, ShardedVideos):  # the workers themselves decide what they read, and make batches
+        if isinstance(dataset.videos, ShardedVideos):
+            # A sampler's order would seek back and forth in the tars: here the workers decide what they read.
             return DataLoader(stream_of(dataset, dataset.videos, share, workers), batch_size=None, **options)
         return DataLoader(
             dataset,

@@ -32,7 +32,8 @@ class BrokenVideoError(GcvideoError):
 class _VideoDataset(Dataset[Item | None]):
     def __init__(self, videos: Videos, clip: Clip, decoder: DecoderName):
         self.videos, self.clip, self.decoder = videos, clip, decoder
-        # One flag for each video, shared by all workers of this process: 1 where decoding failed.
+        # One flag for each video: 1 where decoding failed. In shared memory, so that max_broken counts what all workers
+        # find, and this process can name it.
         self.broken = torch.zeros(len(videos), dtype=torch.uint8).share_memory_()
 
     def __len__(self) -> int:
@@ -42,6 +43,7 @@ class _VideoDataset(Dataset[Item | None]):
         """Open a video, whose contents may be in memory."""
         video = self.videos[index]
         reader = open_video(video.file, self.decoder, self.videos.contents(index) if data is None else data)
+        # Without this check the sampling would raise a ValueError, which is not counted as a broken video.
         if self.clip.target_fps is not None and not 0 < reader.fps < math.inf:
             raise VideoDecodeError(video.file, f"has no frame rate (got {reader.fps}), which target_fps requires")
         return reader
@@ -94,6 +96,8 @@ class TrainDataset(_VideoDataset):
             epoch, index: which.
             contents: index -> contents of videos in memory, among which a replacement is looked for; None reads files.
         """
+        # All randomness of the item, its replacements included, comes from this generator: no worker, rank or resumed
+        # run changes it.
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, index))
         candidates = range(len(self.videos)) if contents is None else sorted(contents)
         while True:
@@ -102,6 +106,7 @@ class TrainDataset(_VideoDataset):
                 return Item(view, self.videos[index].label, index)
             except VideoDecodeError as error:
                 self._count_broken(index, error)
+                # Among all videos, max_broken ends the search; a block of a shard may be broken altogether.
                 if contents is not None and self.broken[candidates].all():
                     raise BrokenVideoError(
                         f"none of {len(candidates)} videos in a row can be decoded: {error}"
@@ -111,6 +116,7 @@ class TrainDataset(_VideoDataset):
     def _read(self, index: int, generator: torch.Generator, data: bytes | None) -> Tensor:
         reader = self._open(index, data)
         indices = self.clip.random(reader.num_frames, reader.fps, generator)  # [1, T]
+        # permute() moves no pixels: in memory, channels stay innermost up to the device.
         frames = reader.read(indices[0]).permute(0, 3, 1, 2)  # [T, 3, H, W]
         view = self.augment.view(frames, generator)  # [T, 3, S, S]
         return view.permute(1, 0, 2, 3)[None]  # [1, 3, T, S, S]

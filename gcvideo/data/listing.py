@@ -82,6 +82,7 @@ def _file_rows(manifest: Path) -> Rows:
         raise ManifestError(f"{manifest}: not a text file in UTF-8 ({error.reason})") from error
     if not text or text.isspace():
         raise ManifestError(f"{manifest}: the manifest is empty")
+    # A first line with commas is a header; lists have spaces. The column "path" alone can only be a mistake.
     header = next(csv.reader([text.partition("\n")[0].rstrip("\r")]))
     if header == ["path"] or (len(header) > 1 and not {"path", "label"} <= set(header)):
         raise ManifestError(
@@ -100,7 +101,7 @@ def _file_rows(manifest: Path) -> Rows:
 def class_names_of(rows: Rows) -> list[str]:
     """Class names: sorted labels; for integer labels "0", "1", ... up to the largest.
 
-    Sorting by name gives the usual order of Kinetics (0 is 'abseiling').
+    Sorted by name, classes have the usual order of Kinetics (0 is 'abseiling').
     """
     labels = set(rows.labels)
     if all(label.isdecimal() and label.isascii() and len(label) < 7 for label in labels):
@@ -151,6 +152,7 @@ def _list_rows(manifest: Path, text: str) -> Rows:
         if not line.strip():
             continue
         path, _, label = line.rstrip().rpartition(" ")
+        # isascii(): digits of other scripts are decimal to Python, too.
         if not path or not (label.isdecimal() and label.isascii()):
             errors.append(f"line {number}: expected 'path label' with an integer label, got {line!r}")
         else:
@@ -167,7 +169,8 @@ def _folder_rows(folder: Path) -> Rows:
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = [Path(parent, name).relative_to(folder) for name in names if not name.startswith(".")]
         files += [path for path in paths if path.suffix.lower() in SUFFIXES]
-    files.sort()
+    files.sort()  # os.walk has the order of the file system, which differs between machines
+    # One file at split/class/file settles it. What does not fit is an error: a stray file would make a class.
     depth = 3 if any(len(path.parts) == 3 for path in files) else 2
     errors = [
         f"{path} is not in {'split/class/' if depth == 3 else 'class/'}" for path in files if len(path.parts) != depth

@@ -85,6 +85,7 @@ def _read(
     rows = read_rows(manifest)
     names = list(class_names) if class_names is not None else class_names_of(rows)
     rows = _normalised(rows if split is None else _of_split(manifest, rows, split))
+    # Labels and files are checked for all rows before anything is raised: one run shows every problem.
     labels = _label_indices(rows, names)
     videos, misplaced = _locate(manifest, rows, labels, _root_of(manifest, root), outside_root)
     if misplaced or -1 in labels or len(set(rows.paths)) < len(rows.paths):
@@ -129,7 +130,7 @@ def _locate(
         return Videos(root, rows.paths, labels), dict(_misplaced(root, rows.paths, outside_root))
     shards = shards_of(manifest, rows.shards)
     videos = ShardedVideos(root, rows.paths, labels, shards)
-    if is_url(root):  # a server is not asked before the run
+    if is_url(root):  # no requests to a server before the run
         return videos, {}
     problems = dict(_misplaced(root, [shard.name for shard in shards], outside_root))
     return videos, {shards[number].first: problem for number, problem in problems.items()}
@@ -160,7 +161,7 @@ def _misplaced(root: str, paths: Sequence[str], outside_root: bool) -> Iterator[
         folder = os.path.join(root, parent)
         outside = not outside_root and _escapes(folder, real_root)
         listed = frozenset() if outside or len(names) < _LISTED_FROM else _regular_files(folder)
-        if listed.issuperset(names):
+        if listed.issuperset(names):  # the usual case: one look at the folder, none at its files
             continue
         for index, name in zip(indices, names, strict=True):
             if name in listed:
@@ -191,6 +192,7 @@ def _by_folder(paths: Sequence[str]) -> Iterator[tuple[str, list[int], list[str]
 
 def _escapes(path: str, real_root: str) -> bool:
     """Whether a path, links followed, is neither the root nor in it."""
+    # With a separator at the end, so that /data/root2 is not taken to be in /data/root.
     real = os.path.realpath(path)
     return real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep)
 

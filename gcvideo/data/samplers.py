@@ -70,10 +70,12 @@ class TrainSampler(Sampler[tuple[int, int]]):
         return self.num_videos // self.world_size
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
+        # Advanced before the first item, not after the last: a pass may be abandoned (limit_train_batches).
         epoch, skip = self.next_epoch, self.skip
         self.next_epoch, self.skip = epoch + 1, 0
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch))
         order = torch.randperm(self.num_videos, generator=generator)
+        # The slice [: len(self)] drops the rest that not every rank gets one of.
         mine = order[self.rank :: self.world_size][: len(self)][skip:]
         return iter([(epoch, index) for index in mine.tolist()])
 

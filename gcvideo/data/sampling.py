@@ -80,7 +80,7 @@ class Clip:
             ValueError: no frames, or `target_fps` is set and `fps` is not positive.
         """
         step = self._step(num_frames, fps)
-        if self.spacing == "slowfast":
+        if self.spacing == "slowfast":  # its starts are fractions of a frame, and so are its rooms
             room = max(num_frames - self.frames * step, 0.0)
             starts = torch.rand(1, dtype=torch.float64, generator=generator) * room  # [1]
             return self._spread(starts, step, num_frames)
@@ -112,7 +112,7 @@ class Clip:
         offsets = self._offsets(step)
         last = _room(offsets, num_frames)
         if views == 1:
-            starts = torch.tensor([last // 2])
+            starts = torch.tensor([last // 2])  # linspace would put a single clip at the start
         else:
             starts = torch.linspace(0, last, views, dtype=torch.float64).floor().long()  # [V]
         return self._inside(starts[:, None] + offsets, num_frames)

@@ -132,6 +132,7 @@ def random_view(
     """
     height, width = frames.shape[-2:]
     side = int(torch.randint(short_side[0], short_side[1] + 1, (), generator=generator))
+    # The box that becomes size x size when the short side is scaled to `side`; in pixels of the decoded frame.
     box = max(round(size * min(height, width) / side), 1)
     top = int(torch.randint(height - box + 1, (), generator=generator))
     left = int(torch.randint(width - box + 1, (), generator=generator))
@@ -157,6 +158,7 @@ def random_resized_view(frames: Tensor, size: int, min_area: float, flip: bool, 
     height, width = frames.shape[-2:]
     for _ in range(10):
         area = height * width * (min_area + (1 - min_area) * float(torch.rand((), generator=generator)))
+        # width / height; log-uniform, so that a box and its transpose are equally likely
         ratio = math.exp(math.log(4 / 3) * (2 * float(torch.rand((), generator=generator)) - 1))
         box_height, box_width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
         if 0 < box_height <= height and 0 < box_width <= width:
@@ -191,11 +193,13 @@ def fixed_views(frames: Tensor, size: int, short_side: int, spatial_views: int) 
     if spatial_views not in get_args(SpatialViews):
         raise ValueError(f"expected spatial_views to be one of {get_args(SpatialViews)}, got {spatial_views}")
     height, width = frames.shape[-2:]
+    # Here the whole frame is resized, once for all squares: three of them cover most of it.
     if min(height, width) != short_side:
         scale = short_side / min(height, width)
         height, width = max(round(height * scale), short_side), max(round(width * scale), short_side)
         frames = F.resize(frames, [height, width], antialias=True)
     top, left = (height - size) // 2, (width - size) // 2
+    # Wide frame, 3 squares: [A] [B] [C] of AABBCC at lefts 0, centre, width - size. A tall one likewise from the top.
     corners = [(top, left)]
     if spatial_views == 3 and width >= height:
         corners = [(top, 0), (top, left), (top, width - size)]

@@ -1,4 +1,4 @@
-"""The frames are the frames: docs/decoders.md is what the decoders do, and no clip gives a wrong frame."""
+"""The frames are the frames: docs/decoders.md is what the decoders do, and no decoder returns a wrong frame."""
 
 import re
 import struct

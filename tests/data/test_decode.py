@@ -79,7 +79,7 @@ def bad_file(tmp_path, kind):
         path.write_bytes(b"\x47\x40\x00\x10" * 1000)
     elif kind == "random":
         path.write_bytes(random.Random(0).randbytes(5000))
-    elif kind == "random-behind-ftyp":
+    elif kind == "random-after-ftyp":
         path.write_bytes(good.read_bytes()[:32] + random.Random(0).randbytes(5000))
     elif kind == "folder":
         path.mkdir()
@@ -101,7 +101,7 @@ def bad_file(tmp_path, kind):
         ("playlist", "not an MP4, MOV, Matroska, WebM or AVI file"),
         ("transport-stream", "not an MP4, MOV, Matroska, WebM or AVI file"),
         ("random", "not an MP4, MOV, Matroska, WebM or AVI file"),
-        ("random-behind-ftyp", "truncated, or not a video"),
+        ("random-after-ftyp", "truncated, or not a video"),
         ("folder", "not a regular file"),
         ("fifo", "not a regular file"),
         ("audio", "no video stream"),

@@ -183,7 +183,7 @@ def test_folder_with_links(tmp_path):
 
 @pytest.mark.parametrize("many", (False, True))
 def test_paths_that_lead_out_of_the_root_are_refused(folder, tmp_path_factory, many):
-    """Asked for one by one, or in a folder of so many that it is listed."""
+    """Files that are looked for one by one, and in a folder with so many that it is listed."""
     secret = tmp_path_factory.mktemp("elsewhere") / "secret.mp4"
     secret.touch()
     root = folder / "root"

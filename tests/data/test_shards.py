@@ -1,4 +1,4 @@
-"""Shards give the items of files; an epoch has every video once, over any number of ranks and workers."""
+"""Items from shards equal items from files; an epoch has every video once, over all ranks and workers."""
 
 import functools
 import http.server
@@ -138,7 +138,7 @@ def test_items_are_those_of_files(packed):
             expected = files[(4, index)]
             assert torch.equal(item, expected[0])
             assert label == expected[1]
-            assert torch.equal(stream.dataset[(4, index)][0], item)  # read alone, as the report does
+            assert torch.equal(stream.dataset[(4, index)][0], item)  # read by itself, as for a report
 
 
 @pytest.mark.parametrize("workers", (0, 2, 3))
@@ -183,8 +183,8 @@ class Unsteady(http.server.SimpleHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        first = name not in self.server.asked
-        self.server.asked.append(name)
+        first = name not in self.server.requested
+        self.server.requested.append(name)
         self.wfile.write(data[: len(data) // 2] if first and self.server.unsteady else data)
 
     def log_message(self, *args):
@@ -194,7 +194,7 @@ class Unsteady(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def server(packed):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Unsteady)) as httpd:
-        httpd.asked, httpd.root, httpd.unsteady = [], packed / "shards", True
+        httpd.requested, httpd.root, httpd.unsteady = [], packed / "shards", True
         httpd.url = f"http://127.0.0.1:{httpd.server_port}"
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
         yield httpd
@@ -206,7 +206,7 @@ def test_over_http_with_broken_connections(packed, server):
     remote = read_manifest(manifest, "train", root=server.url)
     local = read_manifest(manifest, "train")
     assert list(read_run(remote.root, remote.shards, 2, 22)) == list(read_run(local.root, local.shards, 2, 22))
-    assert max(Counter(server.asked).values()) <= 3
+    assert max(Counter(server.requested).values()) <= 3
 
 
 @pytest.fixture

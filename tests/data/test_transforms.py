@@ -1,4 +1,4 @@
-"""Views: exact boxes on frames whose pixels tell where they come from."""
+"""Views: exact boxes on frames whose pixels encode their position."""
 
 import pytest
 import torch

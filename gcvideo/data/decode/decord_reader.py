@@ -77,7 +77,7 @@ class DecordReader:
         except Exception as error:
             raise VideoDecodeError(self._path, _reason(error)) from None
         finally:
-            del self._reader
+            del self._reader  # else its threads decode on
         return frames
 
 

@@ -124,6 +124,7 @@ class VideoFile:
                 raise VideoDecodeError(self.path, "an unknown codec")
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoDecodeError(self.path, f"can't be opened: truncated, or not a video ({error})") from None
+        # Other streams are not even read, and one thread decodes: the loader has a process for each core already.
         for other in self._container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all

@@ -87,6 +87,7 @@ class PyavReader:
     def _decode_needed(self, indices: list[int]) -> Iterator[tuple[int, Any]]:
         """(index, frame) of the frames at `indices`, ascending, and of some others."""
         file, decoder = self._file, self._file.decoder
+        # The decoder returns frames late and in presentation order: they are recognised by their times.
         index_of = {int(file.pts[number]): index for index, number in enumerate(file.order)}
         requested = {int(file.order[index]) for index in indices}  # packet numbers
         needed = self._needed(requested)
@@ -136,6 +137,7 @@ def _decode(file: VideoFile, packet: Any) -> list[Any]:
         return []
     except av.FFmpegError as error:
         raise VideoDecodeError(file.path, f"damaged video ({error.strerror}; {file.codec})") from None
+    # FFmpeg conceals damage and marks the frame: the picture looks plausible and is wrong.
     if any(frame.is_corrupt for frame in frames):
         raise VideoDecodeError(file.path, f"damaged video (a corrupt frame; {file.codec})")
     return frames
@@ -150,7 +152,7 @@ def turn_of(path: str, frame: Any) -> int:
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = struct.unpack_from("<5i", bytes(data))
-            if a * d - b * c < 0:
+            if a * d - b * c < 0:  # a negative determinant mirrors; a rotation has +1
                 raise VideoDecodeError(path, "is shown mirrored (by its display matrix), which is not supported")
     return int(frame.rotation)
 

@@ -77,6 +77,7 @@ def check_container(path: str, data: bytes | None) -> None:
         head = data[:12]
     if not head:
         raise VideoDecodeError(path, "the file is empty")
+    # MP4 and MOV begin with a box: 4 bytes of length, 4 of type. Matroska begins with its EBML header.
     is_mp4 = head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
     is_matroska = head[:4] == b"\x1a\x45\xdf\xa3"
     is_avi = head[:4] == b"RIFF" and head[8:] == b"AVI "

@@ -50,6 +50,7 @@ class TorchcodecReader:
             self.fps = float(self._decoder.metadata.average_fps)
         except Exception as error:  # ValueError, RuntimeError and others
             raise VideoDecodeError(path, f"can't be opened by torchcodec ({str(error).splitlines()[0]})") from None
+        # With a packet lost, an index would mean another frame.
         if self.num_frames != len(file.order):
             raise VideoDecodeError(
                 path, f"damaged video (torchcodec finds {self.num_frames} of {len(file.order)} frames)"

@@ -127,6 +127,7 @@ def _read_shard(root: str, shard: Shard, first: int, last: int) -> Iterator[tupl
     """Videos [first, last) of a shard; after a broken connection it reads on from where it was."""
     for attempt in range(1, TRIES + 1):
         try:
+            # After a broken connection `first` is the next video that is due; the ones before it are read and dropped.
             for number, data in islice(_members(root, shard.name), first, last):
                 if number != first:
                     raise ShardError(f"{shard.name}: expected video {first}, got {number}")
@@ -146,6 +147,7 @@ def _members(root: str, name: str) -> Iterator[tuple[int, bytes]]:
     A video is yielded when the header of the next member has been read, because a second file under the same key would
     make it ambiguous.
     """
+    # "r|": front to back without seeking, as from a socket; "*": compressed ones, too.
     with _open(root, name) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
         pending: tuple[int, bytes] | None = None
         for member in tar:
@@ -153,6 +155,7 @@ def _members(root: str, name: str) -> Iterator[tuple[int, bytes]]:
             key = _key_of(member)
             if key is None:
                 continue
+            # A sparse member can claim any size, and its zeros would fill the memory.
             if not (key.isascii() and key.isdecimal()) or (pending and pending[0] == int(key)) or member.issparse():
                 raise ShardError(f"{name}: expected one video under a number, got member {key!r}")
             if pending is not None:

@@ -6,7 +6,7 @@ that does not fill a batch on every rank), nothing is counted twice, and all ran
 is the same that `TrainDataset` or `EvalDataset` returns for its (seed, epoch, index) from files; only the order in
 training differs: shards are permuted, and videos within blocks of `block`.
 
-A position is a place in an epoch's order of videos: the permuted shards laid end to end.
+A position is an index into an epoch's order of videos: the permuted shards laid end to end.
 
 Letters: W workers, B videos of a batch.
 """
@@ -49,8 +49,8 @@ def training_run(share: Share, first_batch: int, worker: int, workers: int) -> R
         # worker 0:  batches 0 2 4   positions 0 .. 8
         # worker 1:  batches 1 3     positions 9 .. 14
 
-    When an epoch is resumed at batch 3, worker 0 is asked first again, but batch 3 is in the run of worker 1. So the
-    workers exchange their roles, and each skips what its role has made already:
+    When an epoch is resumed at batch 3, the DataLoader begins with worker 0 again, but batch 3 is in the run of worker
+    1. So the workers exchange their roles, and each skips what its role has made already:
 
         # worker 0 has role 1:  skips batch 1, makes 3     positions 12 .. 14
         # worker 1 has role 0:  skips 0 and 2, makes 4     positions 6 .. 8
@@ -89,7 +89,7 @@ class TrainStream(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.share.epoch + (0 if self.share.repeats else self._passes)
         first_batch = self.share.first_batch if self._passes == 0 else 0
-        self._passes += 1
+        self._passes += 1  # in each worker's own copy; the workers of a training loader are persistent
         run = training_run(self.share, first_batch, *_worker())
         videos = self._shuffled(epoch, run)
         num_batches = (run.end - run.begin - run.skip) // self.share.batch_size
@@ -121,6 +121,7 @@ class TrainStream(IterableDataset[Batch]):
         return [self.videos.shards[number] for number in order.tolist()]
 
     def _block_order(self, epoch: int, role: int, number: int, size: int) -> list[int]:
+        # By role and not by worker: in a resumed epoch another worker continues the block in the same order.
         seed = mix_seed(self.dataset.seed, epoch, self.share.rank, role, number)
         return torch.randperm(size, generator=torch.Generator().manual_seed(seed)).tolist()
 
