@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import BatchSizeFinder, Callback, LearningRateFinder
 
 from gcvideo.errors import UsageError
 from gcvideo.training.optim import Optimization
@@ -158,3 +158,24 @@ def run_length(trainer: pl.Trainer) -> tuple[int, int]:
             "for a loader without a length also trainer.limit_train_batches"
         )
     return int(total_steps), math.ceil(steps_per_epoch)
+
+
+def refuse_tuners(trainer: pl.Trainer, optim: Optimization) -> None:
+    """Refuse Lightning's tuners where their result would not mean what it says.
+
+    Raises:
+        UsageError: they contradict the settings; the message says how to use them.
+    """
+    if optim.lr_batch is None:
+        return  # the rate is taken as it is
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    if any(isinstance(callback, LearningRateFinder) for callback in callbacks):
+        raise UsageError(
+            "LearningRateFinder suggests the rate of the optimizer, but model.lr is scaled by batch / optim.lr_batch: "
+            "set model.optim.lr_batch to null to use it"
+        )
+    if any(isinstance(callback, BatchSizeFinder) for callback in callbacks):
+        raise UsageError(
+            "BatchSizeFinder changes the batch, and with it the learning rate that optim.lr_batch scales: "
+            "set model.optim.lr_batch to null to use it"
+        )

@@ -4,13 +4,12 @@ Letters: B videos, V views, T frames, S side, K classes.
 """
 
 import inspect
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from pytorch_lightning.callbacks import BatchSizeFinder, Callback, LearningRateFinder
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
@@ -27,42 +26,10 @@ from gcvideo.models import (
     other_function,
 )
 from gcvideo.settings import as_plain, as_settings
+from gcvideo.training.execution import Execution, Pixels
 from gcvideo.training.metrics import VideoScores, accuracies, average_views
 from gcvideo.training.optim import Optimization
-from gcvideo.training.schedule import LearningRate, Schedule
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """How pixels in [0, 1] are normalized.
-
-    Args:
-        mean: one value for all channels (PySlowFast's 0.45), or one for each of R, G, B.
-        std: likewise (PySlowFast's 0.225).
-    """
-
-    mean: float | tuple[float, float, float] = 0.45
-    std: float | tuple[float, float, float] = 0.225
-
-    def __post_init__(self) -> None:
-        for name, value in (("mean", self.mean), ("std", self.std)):
-            if torch.tensor(value).numel() not in (1, 3):
-                raise ValueError(f"pixels.{name} must be one number or three, got {value}")
-        if torch.tensor(self.std).min() <= 0:
-            raise ValueError(f"pixels.std must be positive, got {self.std}")
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How the network is run; neither setting changes what it computes.
-
-    Args:
-        channels_last: use channels-last memory, faster on CPUs and with mixed precision on GPUs.
-        compile: run the network through `torch.compile`.
-    """
-
-    channels_last: bool = True
-    compile: bool = False
+from gcvideo.training.schedule import LearningRate, Schedule, refuse_tuners
 
 
 class VideoTask(pl.LightningModule):
@@ -270,24 +237,3 @@ def _with_blocks(net: nn.Module, blocks: BlocksName, block: dict[str, Any] | Non
     at, site = options.pop("at", None), options.pop("site", None)
     insert_blocks(net, blocks, at, site, options)
     return net
-
-
-def refuse_tuners(trainer: pl.Trainer, optim: Optimization) -> None:
-    """Refuse Lightning's tuners where their result would not mean what it says.
-
-    Raises:
-        UsageError: they contradict the settings; the message says how to use them.
-    """
-    if optim.lr_batch is None:
-        return  # the rate is taken as it is
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]
-    if any(isinstance(callback, LearningRateFinder) for callback in callbacks):
-        raise UsageError(
-            "LearningRateFinder suggests the rate of the optimizer, but model.lr is scaled by batch / optim.lr_batch: "
-            "set model.optim.lr_batch to null to use it"
-        )
-    if any(isinstance(callback, BatchSizeFinder) for callback in callbacks):
-        raise UsageError(
-            "BatchSizeFinder changes the batch, and with it the learning rate that optim.lr_batch scales: "
-            "set model.optim.lr_batch to null to use it"
-        )

@@ -12,9 +12,10 @@ from gcvideo.data.datamodule import Loading, Splits, VideoDataModule
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.errors import GcvideoError
+from gcvideo.training.execution import Execution, Pixels
 from gcvideo.training.optim import Optimization
 from gcvideo.training.schedule import Schedule
-from gcvideo.training.task import Execution, Pixels, VideoTask
+from gcvideo.training.task import VideoTask
 
 NAMES = ["a", "b", "c"]
 ADAMW = Optimization("adamw", lr_batch=None)
