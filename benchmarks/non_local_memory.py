@@ -1,4 +1,4 @@
-"""Peak memory of one NL block, forward and backward, beside pytorchvideo's on the same input and weights.
+"""Peak memory of one NL block, forward and backward, next to pytorchvideo's on the same input and weights.
 
     python benchmarks/non_local_memory.py [--threads 2]
 

@@ -129,9 +129,10 @@ class VideoTask(pl.LightningModule):
 
     @property
     def backbone(self) -> nn.Module:
-        """All of the network but its last child, the classifier; what Lightning's `BackboneFinetuning` freezes."""
+        """All of the network but its last layers, the classifier; what Lightning's `BackboneFinetuning` freezes."""
         stages: Any = getattr(self.net, "blocks", self.net)  # pytorchvideo's Net holds its stages there
-        return nn.Sequential(*list(stages.children())[:-1])
+        with_parameters = [child for child in stages.children() if next(child.parameters(), None) is not None]
+        return nn.Sequential(*with_parameters[:-1])
 
     def prepare_data(self) -> None:
         """Download the weights that a training starts from, on one process of each machine."""

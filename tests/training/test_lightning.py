@@ -174,6 +174,14 @@ def test_backbone_finetuning(tmp_path):
     assert ours < 0.01
 
 
+@pytest.mark.parametrize(("network", "head"), (("slowonly_tiny", "blocks.5.proj."), ("resnet50", "fc.")))
+def test_the_backbone_is_everything_but_the_classifier(network, head):
+    model = VideoTask(NAMES, network, "gc", block={"at": {"res4": [0]}})
+    backbone = {id(parameter) for parameter in model.backbone.parameters()}
+    left_out = {name for name, parameter in model.net.named_parameters() if id(parameter) not in backbone}
+    assert left_out == {f"{head}weight", f"{head}bias"}
+
+
 def test_overfit_batches_and_fast_dev_run(tmp_path, synthetic):
     for settings in ({"overfit_batches": 2}, {"fast_dev_run": True}):
         data = module(synthetic)
