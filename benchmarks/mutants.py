@@ -146,12 +146,21 @@ SHARDS = {
     ),
 }
 JOURNAL = {
-    "a line cut short counts": ("if whole < len(data):", "if False:"),
+    "a line cut short counts": ("if complete < len(data):", "if False:"),
     "settings not compared": ("if settings[key] != before.get(key)", "if False"),
 }
-MIRROR = {
+ARCHIVES = {
     "links are unpacked": ("if not (member.isreg() or member.isdir())", "if (False)"),
     "the end of an archive is not looked at": ("            _check_end(tar)\n", ""),
+}
+SCHEDULE = {
+    "the optimizer keeps the checkpoint's settings": (
+        "            group.update(settings)\n",
+        "            pass\n",
+    ),
+    "the schedule moves the groups of other callbacks": ("param_groups[: len(self._settings)]", "param_groups"),
+    "the rate is not scaled": ('self.optim.peak_lr(pl_module.hparams["lr"], batch)', 'pl_module.hparams["lr"]'),
+    "warm-up ends at the peak": ("(after_warmup - self.warmup_start)", "(1 - self.warmup_start)"),
 }
 MUTANTS = {
     "gcvideo/data/decode/packets.py": ("tests/data/test_corpus.py", PACKETS),
@@ -159,8 +168,8 @@ MUTANTS = {
     "gcvideo/data/decode/decord_reader.py": ("tests/data/test_corpus.py", DECORD),
     "gcvideo/data/shards/streams.py": ("tests/data/test_shards.py tests/data/test_datamodule.py", STREAMS),
     "gcvideo/data/shards/reading.py": ("tests/data/test_shards.py", SHARDS),
-    "gcvideo/prepare/journal.py": ("tests/prepare/test_prepare.py", JOURNAL),
-    "gcvideo/prepare/mirror.py": ("tests/prepare/test_mirror.py", MIRROR),
+    "gcvideo/dataset_tools/journal.py": ("tests/dataset_tools/test_prepare.py", JOURNAL),
+    "gcvideo/dataset_tools/archives.py": ("tests/dataset_tools/test_mirror.py", ARCHIVES),
     "gcvideo/blocks/context.py": ("tests/blocks", CONTEXT),
     "gcvideo/blocks/non_local.py": ("tests/blocks", NON_LOCAL),
     "gcvideo/models/loading.py": ("tests/models/test_weights.py", WEIGHTS),
@@ -168,6 +177,7 @@ MUTANTS = {
     "gcvideo/sweep/comparison.py": ("tests/sweep/test_comparison.py", COMPARISON),
     "gcvideo/report/summary.py": ("tests/report/test_summary.py", SUMMARY),
     "gcvideo/training/metrics.py": ("tests/training/test_metrics.py", METRICS),
+    "gcvideo/training/schedule.py": ("tests/training", SCHEDULE),
 }
 
 

@@ -115,7 +115,7 @@ def test_a_network_of_ones_own(tmp_path, synthetic):
 
 @pytest.mark.slow
 def test_loggers_checkpoints_and_progress_bars_of_ones_own(tmp_path, synthetic):
-    """They work together with ours: the report has its curves, `last` is where it is looked for, and there is one bar."""
+    """They work with ours: the report has its curves, `last` is where it is looked for, and there is one bar."""
     pytest.importorskip("rich")
     runs = tmp_path / "runs"
     arguments = [argument for argument in small(synthetic, runs) if argument != "--trainer.enable_progress_bar"]
