@@ -2,16 +2,13 @@
 
 jsonargparse's own help has 731 lines for `fit`, and takes some four seconds because it needs torch and Lightning.
 This one is generated from the parser, stored in help/VERB.txt, and printed from there; a test compares the two. After a
-change of an option: python -m gcvideo.cli.help
+change of an option: python -m gcvideo.cli.write_help
 """
 
-import contextlib
-import io
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 WIDTH = 118
@@ -43,15 +40,6 @@ limit_train_batches, fast_dev_run, overfit_batches, logger, callbacks, profiler,
 def stored_help(verb: str) -> str:
     """Help of a training verb, without importing torch."""
     return (files("gcvideo.cli") / "help" / f"{verb}.txt").read_text(encoding="utf-8")
-
-
-def generated_help(verb: str) -> str:
-    """The same from the parser."""
-    from gcvideo.cli.training import GcvideoCLI
-
-    with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.suppress(SystemExit):
-        GcvideoCLI(verb, ["--help"])
-    return output.getvalue()
 
 
 def help_text(verb: str, actions: Sequence[Any]) -> str:
@@ -102,10 +90,3 @@ def _choices(typehint: Any) -> tuple[Any, ...]:
     if get_origin(typehint) is Literal:
         return get_args(typehint)
     return tuple(value for part in get_args(typehint) if get_origin(part) is Literal for value in get_args(part))
-
-
-if __name__ == "__main__":
-    for verb in DESCRIPTIONS:
-        path = Path(__file__).parent / "help" / f"{verb}.txt"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(generated_help(verb), encoding="utf-8")

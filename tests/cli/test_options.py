@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 
-from gcvideo.cli.help import generated_help, stored_help
+from gcvideo.cli.help import stored_help
 from gcvideo.cli.main import TRAINING_VERBS, VERBS
 from gcvideo.cli.training import GcvideoCLI
+from gcvideo.cli.write_help import generated_help
 
 TESTS = Path(__file__).parents[1]
 
@@ -144,7 +145,7 @@ def test_all_training_verbs_have_the_same_settings(verb, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("verb", TRAINING_VERBS)
 def test_the_stored_help_is_that_of_the_parser(verb):
-    assert stored_help(verb) == generated_help(verb), "an option has changed: run python -m gcvideo.cli.help"
+    assert stored_help(verb) == generated_help(verb), "an option has changed: run python -m gcvideo.cli.write_help"
 
 
 def test_the_trainer_arguments_that_the_help_names_exist():
