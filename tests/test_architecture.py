@@ -52,7 +52,8 @@ FORBIDDEN = {
     ),
     "analysis/*.py": ("gcvideo.data", "gcvideo.training", "gcvideo.report", *FRAMEWORKS),
     "training/*.py": (
-        "gcvideo.analysis", "gcvideo.sweep", "gcvideo.dataset_tools", "gcvideo.cli", "matplotlib", "scipy",
+        "gcvideo.analysis", "gcvideo.report", "gcvideo.sweep", "gcvideo.dataset_tools", "gcvideo.cli", "matplotlib",
+        "scipy",
     ),
     "training/optim.py": ("gcvideo", "pytorch_lightning"),
     "training/metrics.py": ("gcvideo.data", "gcvideo.models", "pytorch_lightning"),

@@ -26,7 +26,8 @@ from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.manifest import read_class_names
 from gcvideo.errors import UsageError
 from gcvideo.models import block_parameters
-from gcvideo.training.callbacks import BrokenVideos, PrintPredictions, TestReport, Throughput
+from gcvideo.report.callback import TestReport
+from gcvideo.training.callbacks import BrokenVideos, PrintPredictions, Throughput
 from gcvideo.training.checkpoint import read_settings
 from gcvideo.training.task import VideoTask
 

@@ -1,12 +1,11 @@
 """What a run shows and writes besides the training itself."""
 
 import time
-from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.training.task import VideoTask
@@ -64,25 +63,6 @@ class BrokenVideos(Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._warn(trainer, "validate")
-
-
-class TestReport(Callback):
-    """Writes report.json and report.html into the run's folder after the test."""
-
-    __test__ = False  # not a test class, whatever pytest makes of the name
-
-    def __init__(self, run_dir: Path, config: dict[str, Any], checkpoint: str):
-        self.run_dir, self.config, self.checkpoint = run_dir, config, checkpoint
-
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        from gcvideo.report import write_report
-
-        task = cast(VideoTask, pl_module)
-        results = task.scores.compute()  # on every rank: it gathers
-        task.scores.reset()
-        if trainer.is_global_zero:
-            report = write_report(self.run_dir, task, _data(trainer), results, self.config, self.checkpoint)
-            rank_zero_info(f"report: {report}")
 
 
 class PrintPredictions(Callback):

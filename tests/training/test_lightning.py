@@ -12,6 +12,7 @@ from gcvideo import ContextBlock3d, VideoDataModule, VideoTask, inserted_blocks
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation
 from gcvideo.errors import UsageError
+from gcvideo.report.callback import TestReport
 from gcvideo.training.optim import Optimization
 
 ADAMW = Optimization("adamw", lr_batch=None)
@@ -74,6 +75,12 @@ def test_any_loader_of_our_batch_form(tmp_path):
     indices, scores = runner.predict(model, loader)[1]
     assert indices.tolist() == [4, 5, 6, 7]
     torch.testing.assert_close(scores.sum(1), torch.ones(4))
+
+
+def test_a_report_needs_the_data_module(tmp_path):
+    runner = trainer(tmp_path, callbacks=[TestReport(tmp_path, {}, "none")])
+    with pytest.raises(UsageError, match="a report needs the names and views of the videos: test with a VideoData"):
+        runner.test(task(), DataLoader(Clips(), batch_size=4), verbose=False)
 
 
 def test_a_loader_without_batch_size(tmp_path):
