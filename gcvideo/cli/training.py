@@ -26,7 +26,6 @@ from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.manifest import read_class_names
 from gcvideo.errors import UsageError
 from gcvideo.models import block_parameters
-from gcvideo.report.callback import TestReport
 from gcvideo.training.callbacks import BrokenVideos, PrintPredictions, Throughput
 from gcvideo.training.checkpoint import read_settings
 from gcvideo.training.task import VideoTask
@@ -163,6 +162,8 @@ class GcvideoCLI(LightningCLI):
             if config.ema_decay is not None:
                 callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
         elif self.verb == "test":
+            from gcvideo.report.callback import TestReport  # no other verb needs the report
+
             callbacks.append(TestReport(self.run_dir, config.as_dict(), config.ckpt_path))
         elif self.verb == "predict":
             callbacks.append(PrintPredictions())
