@@ -120,6 +120,7 @@ def check_short_error(monkeypatch, capsys, arguments, expected):
         assert text in message
 
 
+@pytest.mark.slow
 def test_print_config_is_yaml_and_can_be_read_back(tmp_path):
     done = gcvideo("fit", "--config", CONFIG, "--model.lr", "0.25", "--print_config", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -176,6 +176,7 @@ def test_a_decoder_that_would_be_wrong_makes_a_broken_video(tmp_path):
         dataset[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", ("pyav", pytest.param("decord", marks=pytest.mark.slow)))
 def test_memory_does_not_grow_with_the_items(tmp_path, decoder):
     """Resident memory after 400 further items, in a process of its own: below 10 KiB an item."""

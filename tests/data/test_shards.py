@@ -336,6 +336,7 @@ def test_broken_videos_are_replaced_by_others_of_their_block(packed, tmp_path, c
         dataset.item(0, 0, {0: b"broken"})
 
 
+@pytest.mark.slow
 def test_prepare_packs(tmp_path, capsys):
     for number in range(4):
         path = tmp_path / "raw" / "c" / f"{number}.mp4"

@@ -192,6 +192,7 @@ def test_a_full_check_compares_decord_with_pyav(folder, monkeypatch, full, fails
     assert facts.faults == {"pyav": None, "decord": difference if full else None, "torchcodec": None}
 
 
+@pytest.mark.slow
 def test_command(folder, tmp_path, capsys):
     assert main(["check", str(folder / "manifest.csv"), "--workers", "2"]) == 0
     out = folder / "manifest-check"
@@ -231,6 +232,7 @@ def test_command(folder, tmp_path, capsys):
     assert "--update needs a manifest that is a CSV file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_command_on_one_split_of_another_folder(videos, tmp_path, capsys):
     (tmp_path / "m.csv").write_text((videos / "manifest.csv").read_text())
     arguments = ["check", str(tmp_path / "m.csv"), "--root", str(videos), "--workers", "1"]
@@ -253,6 +255,7 @@ def test_a_folder_and_a_list_can_be_checked(videos, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_check_imports_neither_scipy_nor_reports():
     """Both cost time, and scipy is for the statistics of sweeps only."""
     code = (

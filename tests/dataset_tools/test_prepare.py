@@ -86,6 +86,7 @@ def test_what_is_written(whole):
     assert not list((out / ".prepare" / "making-1-of-1").iterdir())
 
 
+@pytest.mark.slow
 def test_parts_and_a_merge_give_the_same(raw, whole, tmp_path):
     plan, out = make_plan(raw), tmp_path / "out"
     for number in (2, 1):
@@ -206,6 +207,7 @@ def test_a_raw_folder_that_is_gone_stops_the_run(raw, tmp_path):
         prepare(plan, tmp_path / "out", ENCODING, QUIET)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_loses_nothing(raw, tmp_path, monkeypatch):
     """The error of a full disk, raised where the encoder writes."""
     from gcvideo.dataset_tools import prepare as orchestration
@@ -261,6 +263,7 @@ def test_command(raw, whole, tmp_path, capsys):
         assert caught.value.code == 2
 
 
+@pytest.mark.slow
 def test_command_on_lists_of_ucf101(tmp_path, capsys):
     """With the options that no other test sets; a failure is retried, and the set is packed."""
     raw, lists, out = tmp_path / "raw", tmp_path / "lists", tmp_path / "out"

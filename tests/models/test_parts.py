@@ -19,11 +19,13 @@ assert torch.jit.script is script
 """
 
 
+@pytest.mark.slow
 def test_importing_the_models_warns_of_nothing():
     result = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_importing_the_models_does_not_need_torch_jit_script():
     """It is deprecated; the import must outlive it."""
     without = IMPORT.replace("script = torch.jit.script", "del torch.jit.script").replace(

@@ -21,6 +21,7 @@ def within(loaded, package):
     return sorted(name for name in loaded if name == package or name.startswith(package + "."))
 
 
+@pytest.mark.slow
 def test_fit_loads_no_figures_and_no_statistics():
     loaded = loaded_after_import("gcvideo.cli.training, gcvideo.training.callbacks")
     assert within(loaded, "gcvideo.training")
@@ -28,12 +29,14 @@ def test_fit_loads_no_figures_and_no_statistics():
         assert within(loaded, package) == []
 
 
+@pytest.mark.slow
 def test_a_report_loads_no_statistics():
     loaded = loaded_after_import("gcvideo.report.write")
     assert within(loaded, "gcvideo.report.plots")
     assert within(loaded, "gcvideo.sweep") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ("gcvideo.dataset_tools.check", "gcvideo.sweep.file"))
 def test_scipy_is_not_loaded(module):
     loaded = loaded_after_import(module)

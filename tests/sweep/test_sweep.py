@@ -122,6 +122,7 @@ def test_another_metric(tmp_path):
         write_tables(read_sweep(write(tmp_path, metric="accuracy")))
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_named_and_the_others_continue(tmp_path, capsys):
     """A configuration with an unknown key fails at once, in each run's own process."""
     (tmp_path / "bad.yaml").write_text("model: {learning_rate: 1}")
