@@ -82,7 +82,7 @@ def _fetch(url: str, partial: Path, timeout_s: float) -> None:
 
 
 def _receive(response: Any, url: str, partial: Path, received: int) -> None:
-    if response.headers.get_content_type() == "text/html":
+    if response.headers.get_content_type() == "text/html":  # such as an error page with status 200
         raise DownloadError(f"{url}: the server answers with a page, not with a file")
     # A server may ignore the range and send the whole file: only an answer that begins where we are is appended.
     first_byte = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]

@@ -59,7 +59,7 @@ def _choices(hint: Any) -> tuple[Any, ...]:
 
 
 def _plain_value(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value) and not isinstance(value, type):  # is_dataclass is true of classes, too
         return as_plain(value)
     if isinstance(value, Mapping):
         return {str(key): _plain_value(item) for key, item in value.items()}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 
+# A NamedTuple can't define `__new__` itself, so the records that check their fields are subclasses of plain ones.
 class _ItemFields(NamedTuple):
     frames: Tensor
     label: int
@@ -31,7 +32,7 @@ class Item(_ItemFields):
         ValueError: `frames` has another shape or type.
     """
 
-    __slots__ = ()
+    __slots__ = ()  # else every item would have a dict
 
     def __new__(cls, frames: Tensor, label: int, index: int) -> "Item":
         _check_frames(frames, "[V, 3, T, S, S]")
@@ -71,6 +72,7 @@ class Batch(_BatchFields):
 def _check_frames(frames: Tensor, expected: str) -> None:
     """Check frames against a shape that is written as in the docstrings above."""
     ndim = expected.count(",") + 1
+    # In both shapes the channels are the fourth dimension from the end.
     if frames.ndim != ndim or frames.shape[-4] != 3 or frames.dtype != torch.uint8:
         raise ValueError(f"expected uint8 frames {expected}, got {frames.dtype} {list(frames.shape)}")
 

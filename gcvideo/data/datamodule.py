@@ -176,6 +176,7 @@ class VideoDataModule(pl.LightningDataModule):
                 self._videos("fit"), self.clip, self.augment, self.seed, self.loading.max_broken, self.decoder
             )
         if stage in ("fit", "validate"):
+            # Of the test views only the number changes: validation sees frames of the same size and scale.
             centre = replace(self.views, temporal=1, spatial=1)
             self.datasets["validate"] = self._eval_dataset(self._videos("validate"), centre)
         if stage == "test":
@@ -203,8 +204,10 @@ class VideoDataModule(pl.LightningDataModule):
             )
         trained, repeats = 0, False  # batches of this run before it was interrupted, over all epochs
         if self.trainer is not None:
+            # As Lightning counts, because an epoch ends there: an int is a number of batches, a float a fraction.
             limit = self.trainer.limit_train_batches
             batches = min(batches, limit) if isinstance(limit, int) else max(int(batches * limit), 1)
+            # Not `current.completed`: it lags by one in a checkpoint that is saved in on_train_batch_end.
             trained = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
             # Lightning replaces a sampler by one that repeats; a stream has none.
             repeats = self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
@@ -230,11 +233,11 @@ class VideoDataModule(pl.LightningDataModule):
     def _loader(self, stage: str, share: Share) -> DataLoader[Any]:
         """A loader of what this rank reads."""
         dataset = self.datasets[stage]
-        workers = min(self.num_workers, len(dataset))
+        workers = min(self.num_workers, len(dataset))  # one without videos would only cost its start
         options: dict[str, Any] = {
             "num_workers": workers,
             "pin_memory": torch.cuda.is_available(),
-            "timeout": self.loading.timeout_s if workers else 0,
+            "timeout": self.loading.timeout_s if workers else 0,  # DataLoader refuses a time-out without workers
             "worker_init_fn": _start_worker,
             "generator": torch.Generator().manual_seed(self.seed),  # else iterating draws from the global stream
             # Restarted for each epoch, workers would take seconds; a test has one pass.
@@ -242,13 +245,14 @@ class VideoDataModule(pl.LightningDataModule):
         }
         if isinstance(dataset.videos, ShardedVideos):
             # A sampler's order would seek back and forth in the tars: here the workers decide what they read.
+            # batch_size=None: streams yield whole batches.
             return DataLoader(stream_of(dataset, dataset.videos, share, workers), batch_size=None, **options)
         return DataLoader(
             dataset,
             batch_size=share.batch_size,
             sampler=self._sampler(dataset, share),
             collate_fn=collate,
-            drop_last=stage == "fit",
+            drop_last=stage == "fit",  # whole batches, as `train_dataloader` counts them
             **options,
         )
 

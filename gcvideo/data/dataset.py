@@ -122,7 +122,7 @@ class TrainDataset(_VideoDataset):
         return view.permute(1, 0, 2, 3)[None]  # [1, 3, T, S, S]
 
     def _count_broken(self, index: int, error: VideoDecodeError) -> None:
-        if not self.broken[index]:
+        if not self.broken[index]:  # else it was logged before: every epoch meets it again
             self.broken[index] = 1
             log.warning("broken video replaced by another: %s", error)
         files = self.broken_files()

@@ -77,7 +77,7 @@ def _file_rows(manifest: Path) -> Rows:
     if not manifest.is_file():
         raise ManifestError(f"{manifest}: no such manifest file")
     try:
-        text = manifest.read_text(encoding="utf-8-sig")
+        text = manifest.read_text(encoding="utf-8-sig")  # a byte order mark is not part of the first column
     except UnicodeDecodeError as error:
         raise ManifestError(f"{manifest}: not a text file in UTF-8 ({error.reason})") from error
     if not text or text.isspace():
@@ -104,6 +104,7 @@ def class_names_of(rows: Rows) -> list[str]:
     Sorted by name, classes have the usual order of Kinetics (0 is 'abseiling').
     """
     labels = set(rows.labels)
+    # At most 6 digits: a label like 99999999999 is a name, not the length of a list of names.
     if all(label.isdecimal() and label.isascii() and len(label) < 7 for label in labels):
         return [str(index) for index in range(max(int(label) for label in labels) + 1)]
     return sorted(labels)
@@ -129,8 +130,9 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def _csv_rows(manifest: Path, text: str, header: Sequence[str]) -> Rows:
+    # newline="": the reader ends rows itself, because a quoted path may contain line ends.
     rows = list(csv.reader(io.StringIO(text, newline="")))[1:]
-    numbers: Sequence[int] = range(2, len(rows) + 2)
+    numbers: Sequence[int] = range(2, len(rows) + 2)  # line 1 is the header
     if set(map(len, rows)) - {len(header)}:  # blank lines, or worse
         numbers = [number for number, row in zip(numbers, rows, strict=True) if row]
         rows = [row for row in rows if row]
@@ -166,7 +168,7 @@ def _folder_rows(folder: Path) -> Rows:
     """Videos and images in the order of their paths, links followed; other and hidden files are ignored."""
     files = []
     for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".")]  # in place: os.walk enters what is left
         paths = [Path(parent, name).relative_to(folder) for name in names if not name.startswith(".")]
         files += [path for path in paths if path.suffix.lower() in SUFFIXES]
     files.sort()  # os.walk has the order of the file system, which differs between machines

@@ -83,11 +83,13 @@ def _read(
     manifest: Path, split: str | None, root: str | Path | None, class_names: Sequence[str] | None, outside_root: bool
 ) -> Videos:
     rows = read_rows(manifest)
+    # Before the split is selected: an index must mean the same class in training and in evaluation.
     names = list(class_names) if class_names is not None else class_names_of(rows)
     rows = _normalised(rows if split is None else _of_split(manifest, rows, split))
     # Labels and files are checked for all rows before anything is raised: one run shows every problem.
     labels = _label_indices(rows, names)
     videos, misplaced = _locate(manifest, rows, labels, _root_of(manifest, root), outside_root)
+    # Three cheap tests; only a manifest that fails one is examined row by row for its message.
     if misplaced or -1 in labels or len(set(rows.paths)) < len(rows.paths):
         raise ManifestError(together(manifest, _problems(rows, labels, len(names), misplaced), len(rows.paths)))
     return videos
@@ -159,7 +161,9 @@ def _misplaced(root: str, paths: Sequence[str], outside_root: bool) -> Iterator[
     real_root = os.path.realpath(root)
     for parent, indices, names in _by_folder(paths):
         folder = os.path.join(root, parent)
+        # Once for each folder and not for each file: resolving a path asks the disk about every component.
         outside = not outside_root and _escapes(folder, real_root)
+        # Links are not in `listed`, so the loop below resolves each of them.
         listed = frozenset() if outside or len(names) < _LISTED_FROM else _regular_files(folder)
         if listed.issuperset(names):  # the usual case: one look at the folder, none at its files
             continue
@@ -182,7 +186,7 @@ def _by_folder(paths: Sequence[str]) -> Iterator[tuple[str, list[int], list[str]
         parent, slash, name = path.rpartition("/")
         if parent != last:  # usually the rows of a folder are consecutive, which saves two look-ups for most of them
             last = parent
-            indices = indices_in.setdefault(parent or slash, [])
+            indices = indices_in.setdefault(parent or slash, [])  # the folder of "/a.mp4" is "/", not ""
             names = names_in.setdefault(parent or slash, [])
         indices.append(index)
         names.append(name)
@@ -203,4 +207,4 @@ def _regular_files(folder: str) -> frozenset[str]:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
     except OSError:
-        return frozenset()
+        return frozenset()  # no such folder: each of its files is then reported as missing

@@ -87,6 +87,7 @@ class EvalSampler(Sampler[int]):
     """
 
     def __init__(self, num_videos: int, rank: int = 0, world_size: int = 1):
+        # 7 videos on 2 ranks:  rank 0 reads 0 2 4 6,  rank 1 reads 1 3 5
         self.indices = range(rank, num_videos, world_size)
 
     def __len__(self) -> int:

@@ -138,6 +138,7 @@ class Clip:
 
     def _spread(self, starts: Tensor, step: float, num_frames: int) -> Tensor:
         """Indices [V, T], evenly from each start [V] to the last frame of its clip: linspace and clamp."""
+        # 8 frames at a step of 8:  0 9 18 ... 63
         along = torch.linspace(0, self.frames * step - 1, self.frames, dtype=torch.float64)  # [T]
         return (starts[:, None] + along).clamp(0, num_frames - 1).long()
 
@@ -149,8 +150,10 @@ def _room(offsets: Tensor, num_frames: int) -> int:
 
 def mix_seed(*numbers: int) -> int:
     """One 63-bit seed from several numbers (SplitMix64's finaliser over a running sum)."""
+    # Not a sum of the numbers: (epoch 1, index 2) and (epoch 2, index 1) must not share their randomness.
     state = 0
     for number in numbers:
+        # The increment (2**64 / golden ratio) matters: without it, zeros would stay 0, and (0,) and (0, 0) be one seed.
         state = (state + number + 0x9E3779B97F4A7C15) % 2**64
         state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % 2**64
         state = (state ^ state >> 27) * 0x94D049BB133111EB % 2**64

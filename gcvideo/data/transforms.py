@@ -133,6 +133,7 @@ def random_view(
     height, width = frames.shape[-2:]
     side = int(torch.randint(short_side[0], short_side[1] + 1, (), generator=generator))
     # The box that becomes size x size when the short side is scaled to `side`; in pixels of the decoded frame.
+    # It fits into the frame, because size <= side: for 340x256 and side 320, 224 * 256 / 320 = 179.
     box = max(round(size * min(height, width) / side), 1)
     top = int(torch.randint(height - box + 1, (), generator=generator))
     left = int(torch.randint(width - box + 1, (), generator=generator))
@@ -194,7 +195,7 @@ def fixed_views(frames: Tensor, size: int, short_side: int, spatial_views: int) 
         raise ValueError(f"expected spatial_views to be one of {get_args(SpatialViews)}, got {spatial_views}")
     height, width = frames.shape[-2:]
     # Here the whole frame is resized, once for all squares: three of them cover most of it.
-    if min(height, width) != short_side:
+    if min(height, width) != short_side:  # prepared videos have it already, by default
         scale = short_side / min(height, width)
         height, width = max(round(height * scale), short_side), max(round(width * scale), short_side)
         frames = F.resize(frames, [height, width], antialias=True)

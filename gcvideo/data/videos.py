@@ -38,6 +38,7 @@ class Videos(Sequence[Video]):
         self.root = root
         # All names in one string of bytes, and where each ends:  a.mp4|bc.mp4  ->  ends 0 5 11
         text = "".join(names)
+        # Lengths in bytes; in ASCII, characters are bytes. fsencode, because a file name need not be valid UTF-8.
         lengths = map(len, names) if text.isascii() else (len(os.fsencode(name)) for name in names)
         ends = np.cumsum(np.fromiter(lengths, np.int64, len(names)))
         self._bytes = torch.frombuffer(bytearray(os.fsencode(text)), dtype=torch.uint8).share_memory_()
@@ -55,6 +56,7 @@ class Videos(Sequence[Video]):
         if isinstance(index, slice):
             return [self[row] for row in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
+            # Iterating over a Sequence ends by this error, too.
             raise IndexError(f"video {index} of {len(self)}")
         index %= len(self)
         begin, end = self._ends[index : index + 2].tolist()

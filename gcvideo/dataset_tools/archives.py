@@ -48,7 +48,7 @@ def unpack(archive: Path, folder: Path) -> None:
 def _extract(tar: tarfile.TarFile, archive: Path, folder: Path) -> None:
     left = MAX_RATIO * archive.stat().st_size + ALLOWANCE  # bytes
     for number, member in enumerate(tar):
-        left -= member.size
+        left -= member.size  # as its header says, before a byte of it is written
         if left < 0:
             raise ArchiveError(f"{archive.name}: unpacks to more than {MAX_RATIO} times its size")
         if number >= MAX_MEMBERS:

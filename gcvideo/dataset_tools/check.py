@@ -85,7 +85,7 @@ def _decoder_uses(faults: Sequence[Mapping[str, str | None]]) -> dict[str, Decod
     for decoder in faults[0] if faults else ():
         reasons = Counter(of_video[decoder] for of_video in faults)
         by_count = {reason: count for reason, count in reasons.most_common() if reason is not None}
-        uses[decoder] = DecoderUse(accurate=reasons[None], faults=by_count)
+        uses[decoder] = DecoderUse(accurate=reasons[None], faults=by_count)  # None: no reason against it
     return uses
 
 

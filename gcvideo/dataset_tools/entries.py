@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from gcvideo.data.listing import read_rows
 from gcvideo.errors import UsageError
 
-_KINETICS_NAME = re.compile(r"([\w-]{11})_\d{6}_\d{6}", re.ASCII)
+_KINETICS_NAME = re.compile(r"([\w-]{11})_\d{6}_\d{6}", re.ASCII)  # as `gcvideo prepare` names clips
 _UCF_NAME = re.compile(r"(v_.+_g\d+)_c\d+")
 
 
@@ -53,7 +53,7 @@ def read_entries(manifest: Path, root: Path | None = None, split: str | None = N
     has_header = manifest.is_file() and rows.lines[0] != 1
     if has_header:
         with manifest.open(encoding="utf-8-sig", newline="") as stream:
-            columns = list(csv.DictReader(stream))
+            columns = list(csv.DictReader(stream))  # skips blank lines, as `read_rows` does
     splits = rows.splits or [""] * len(rows.paths)
     entries = [
         Entry(os.path.join(folder, path), path, label, name, of_row)

@@ -19,7 +19,7 @@ def dataset_histograms(videos: Sequence[VideoFacts], classes: Mapping[str, Mappi
         videos: those that can be decoded.
         classes: split -> class -> number of videos.
     """
-    figure = Figure(figsize=(12, 2.8))
+    figure = Figure(figsize=(12, 2.8))  # not pyplot, which has global state and may look for a display
     axes = figure.subplots(1, 4)
     _histogram(axes[0], "frames", [video.num_frames for video in videos])
     _histogram(axes[1], "frames per second", [video.fps for video in videos])

@@ -102,6 +102,7 @@ class Journal:
     def add(self, outcome: Outcome) -> None:
         """Append a record."""
         self._stream.write(to_json(outcome) + "\n")
+        # No fsync: what is flushed survives a kill, and what a crash of the machine loses is verified again.
         self._stream.flush()
 
     def close(self) -> None:

@@ -101,6 +101,7 @@ def fetch(
         try:
             files += _files_of(address, Path(out), options.mirror)
         except DownloadError as error:
+            # One list that is not available does not stop the other rows.
             failures.append(str(error))
     work = partial(_fetch_file, options=options)
     with (
@@ -164,6 +165,7 @@ def _fetch_file(file: _File, options: FetchOptions) -> str | None:
         if not options.keep and file.unpacked is not None and file.unpacked.is_dir():
             file.path.unlink(missing_ok=True)
     except DamagedError as error:
+        # `download` keeps a file that exists, so a damaged one would fail in every later call, too.
         file.path.unlink()
         return f"{file.url}: {error}; it has been removed, the next try downloads it again"
     except (DownloadError, ArchiveError, OSError) as error:
@@ -175,7 +177,7 @@ def _resolve(url: str, mirror: str | None) -> str:
     """The address at `mirror`, with special characters quoted (an archive is named "part 1.tar.gz")."""
     if mirror is not None and url.startswith(KINETICS):
         url = mirror.rstrip("/") + url.removeprefix(KINETICS)
-    return urllib.parse.quote(url, safe="/:%()?=&")
+    return urllib.parse.quote(url, safe="/:%()?=&")  # "%" is safe: addresses may be quoted already
 
 
 def _file_name(url: str) -> str:

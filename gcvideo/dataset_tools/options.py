@@ -42,6 +42,7 @@ class Encoding:
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the prepared video: even, the short side at most `short_side`."""
         scale = min(self.short_side / min(width, height), 1)
+        # Even, because yuv420p stores colours at half the resolution.
         return max(2 * round(width * scale / 2), 2), max(2 * round(height * scale / 2), 2)
 
 

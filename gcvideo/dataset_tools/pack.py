@@ -82,7 +82,7 @@ def _assign(entries: Sequence[Entry], size: float) -> Iterator[_Member]:
         if split and not _SPLIT.fullmatch(split):
             raise ValueError(f"expected splits of letters, digits, '-', '_' and '.', got {split!r}")
         of_split = [entry for entry in entries if entry.split == split]
-        random.Random(0).shuffle(of_split)
+        random.Random(0).shuffle(of_split)  # a resumed call must get the same shards
         number, filled = 0, 0
         for entry in of_split:
             if filled >= size:
@@ -105,6 +105,7 @@ def _write_shard(path: Path, entries: Sequence[Entry]) -> None:
 
     Of each member only name and content vary: no times, no owners, so equal videos give equal bytes.
     """
+    # USTAR, as webdataset writes: equal bytes, so shards that it wrote for earlier versions are continued.
     with replacing(path) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number, entry in enumerate(entries):
             data = Path(entry.file).read_bytes()

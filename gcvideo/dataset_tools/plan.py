@@ -130,7 +130,7 @@ def _find_videos(raw: Path, plan: Plan) -> list[str]:
                 plan.rejected.append((ascii(relative), "a name with unprintable characters"))
             elif os.path.islink(file) and not os.path.realpath(file).startswith(real_raw + os.sep):
                 plan.rejected.append((relative, "a link that leads out of the raw folder"))
-            elif not os.path.isfile(file):
+            elif not os.path.isfile(file):  # a FIFO, on which a decoder hangs, or a dangling link
                 plan.rejected.append((relative, "not a regular file"))
             else:
                 found.append(relative)
@@ -151,5 +151,6 @@ def _match(listing: Listing, plan: Plan) -> None:
             plan.jobs.append(Job(source, row.target, row.label, row.split, None if is_cut else row.times))
         elif source_of[row.target] != source:  # else the row is a duplicate
             plan.rejected.append((source, f"would be written to {row.target}, like {source_of[row.target]}"))
+    # All parts of a job array must see the same order, and it is the order of the manifest.
     plan.jobs.sort(key=lambda job: job.target)
     plan.missing.sort()

@@ -68,6 +68,7 @@ def run_all(
                         else:
                             yield job, NoResult(f"ended its process (exit code {error.exitcode})")
         finally:
+            # The caller may stop early, as on a full disk: jobs that are running must not delay its error.
             pool.stop()
 
 
@@ -84,7 +85,7 @@ def _initialize_worker() -> None:
     assert parent is not None
 
     def watch() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
+        connection.wait([parent.sentinel])  # ready when the parent has died
+        os._exit(1)  # sys.exit() would end only this thread
 
     threading.Thread(target=watch, daemon=True).start()

@@ -47,6 +47,7 @@ def prepare(
         outcomes = _still_valid(out, journal.outcomes())
         jobs = [job for job in options.part.of(plan.jobs) if _is_pending(outcomes.get(job.target), options.retry)]
         _prepare_all(jobs, Folders(plan.raw, out, journal.temporary), encoding, options, journal)
+        # Read again: other parts have recorded videos meanwhile, and whichever ends last writes the manifest.
         outcomes = _still_valid(out, journal.outcomes())
         if any(job.target not in outcomes for job in plan.jobs):
             return None  # other parts are at work
@@ -77,6 +78,7 @@ def merge(plan: Plan, out: str | Path, encoding: Encoding | None = None) -> Summ
 
 def _open_journal(plan: Plan, out: Path, encoding: Encoding, part: Part) -> Journal:
     real_raw, real_out = plan.raw.resolve(), out.resolve()
+    # Else the next run would take prepared videos for raw ones, or remove raw ones as damaged results.
     if real_out.is_relative_to(real_raw) or real_raw.is_relative_to(real_out):
         raise UsageError(f"the output folder {out} and the raw folder {plan.raw} must not contain each other")
     # "auto" may mean another encoder on another machine, and encoders differ in their bytes: record the actual one.

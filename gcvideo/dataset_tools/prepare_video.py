@@ -35,7 +35,7 @@ class Folders:
 
 def prepare_one(job: Job, folders: Folders, encoding: Encoding) -> Prepared | Failed | Fatal:
     """Prepare one video; does not raise."""
-    temporary = folders.temporary / f"{os.getpid()}.mp4"
+    temporary = folders.temporary / f"{os.getpid()}.mp4"  # each worker process has its own
     try:
         return _existing(job, folders) or _made(job, folders, encoding, temporary)
     except Exception as error:  # an untrusted file can cause any error; it must not stop the others
@@ -85,7 +85,7 @@ def _trim(job: Job, source: str) -> tuple[float, float] | None:
     if file.is_indexed:
         duration_s = float((times.max() - times.min()) * file.time_base)
     else:
-        duration_s = len(times) / (file.fps or 25)
+        duration_s = len(times) / (file.fps or 25)  # 25 as in `transcode`
     start_s, end_s = job.trim
     return None if duration_s <= end_s - start_s + _TOLERANCE_S else job.trim
 

@@ -57,6 +57,7 @@ def finish(plan: Plan, out: Path, outcomes: Mapping[str, Outcome]) -> Summary:
         else:
             prepared.append((job, outcome))
     write_text(out / "manifest.csv", _manifest(prepared))
+    # Classes without a video too: in an incomplete set, an index still means the same class.
     write_text(out / "classes.txt", "".join(f"{name}\n" for name in plan.class_names))
     write_text(out / "failures.csv", csv_text(("path", "label", "split", "reason"), _failures(plan, failed)))
     summary = summarise(plan, Counter((job.split, job.label) for job, _ in prepared))

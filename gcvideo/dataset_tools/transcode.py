@@ -71,6 +71,7 @@ def transcode(source: str, target: Path, encoding: Encoding, trim: Interval | No
 
 
 def _by_pyav(file: VideoFile, target: Path, encoding: Encoding, trim: Interval | None) -> int:
+    # 1001, because NTSC rates are fractions such as 30000/1001, of which file.fps is only a float.
     rate = Fraction(file.fps).limit_denominator(1001) if file.fps > 0 else Fraction(25)
     reformatter, stream, num_frames, turn = VideoReformatter(), None, 0, 0
     with av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"}) as container:
@@ -141,6 +142,8 @@ def _timed(file: VideoFile, rate: Fraction, trim: Interval | None) -> Iterator[t
 def _by_program(source: str, target: Path, encoding: Encoding, trim: Interval | None) -> int:
     side = encoding.short_side
     cut = [] if trim is None else ["-ss", f"{trim[0]}", "-t", f"{trim[1] - trim[0]}"]
+    # The source is untrusted: only local files are opened, and "file:" keeps a name from being an option or a protocol.
+    # As with PyAV, damage is an error, and the timestamps of a variable frame rate stay ("passthrough").
     command = [
         *("ffmpeg", "-nostdin", "-v", "error", "-y", "-protocol_whitelist", "file", "-threads", "1"),
         *("-xerror", "-err_detect", "explode", "-i", f"file:{os.path.abspath(source)}", *cut, "-map", "0:v:0", "-an"),

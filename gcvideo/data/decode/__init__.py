@@ -51,6 +51,7 @@ DEFAULT_DECODER = "pyav"
 """Right on every sort of file of docs/decoders.md, and the fastest on all that were measured (docs/results.md)."""
 
 if TYPE_CHECKING:
+    # Type checkers can't evaluate a Literal that is made from a table.
     DecoderName = str
 else:
     DecoderName = Literal[tuple(_DECODERS)]
@@ -74,7 +75,7 @@ def open_video(path: str, decoder: DecoderName = DEFAULT_DECODER, data: bytes | 
         raise ValueError(f"expected decoder to be one of {tuple(_DECODERS)}, got {decoder!r}")
     if Path(path).suffix.lower() in IMAGE_SUFFIXES:
         return ImageReader(path, data)
-    check_container(path, data)
+    check_container(path, data)  # before any library opens the file
     if decoder == "decord" and data is not None:  # damaged contents in memory can crash the process
         raise VideoDecodeError(path, "decord is not used on contents in memory; set data.decoder to pyav")
     file = VideoFile(path, data)

@@ -57,6 +57,7 @@ class DecordReader:
         file.close()
         self._path = path = file.path
         try:
+            # An absolute path, as in `packets`: FFmpeg would take "concat:a" for a protocol.
             self._reader: Any = decord.VideoReader(os.path.abspath(path), num_threads=1, fault_tol=1)
             self.num_frames = len(self._reader)
             self.fps = float(self._reader.get_avg_fps())

@@ -25,7 +25,7 @@ class ImageReader:
 
     decoder = "image"
     num_frames = 1
-    fps = 1.0
+    fps = 1.0  # any positive number: target_fps requires one
 
     def __init__(self, path: str, data: bytes | None = None):
         self._path, self._data = path, data
@@ -41,7 +41,7 @@ class ImageReader:
             with Image.open(io.BytesIO(data)) as header:  # reads the size only
                 if header.width * header.height > MAX_PIXELS:
                     raise ValueError(f"{header.width} x {header.height} pixels")
-            coded = torch.from_numpy(np.frombuffer(data, np.uint8).copy())
+            coded = torch.from_numpy(np.frombuffer(data, np.uint8).copy())  # copied: torch warns of read-only memory
             image = decode_image(coded, mode=ImageReadMode.RGB, apply_exif_orientation=True)  # [3, H, W]
         except Exception as error:  # OSError, RuntimeError and others
             raise VideoDecodeError(self._path, f"not an image that can be read ({error})") from None

@@ -30,7 +30,7 @@ from gcvideo.data.decode.reader import MAX_PIXELS, VideoDecodeError
 KEPT_BYTES = 2**26
 """Files up to this size are read once and their packets kept; larger ones are read a second time to decode."""
 
-_NO_TIME = -(2**63)
+_NO_TIME = -(2**63)  # AV_NOPTS_VALUE of FFmpeg
 
 _INDEXED = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "prores")
 """Codecs of which every packet in MP4 or Matroska is one picture. (VP8 has packets that are never shown.)"""
@@ -116,6 +116,7 @@ class VideoFile:
         try:
             # An absolute path: FFmpeg would take "concat:a" or "http:a" for a protocol.
             source = os.path.abspath(self.path) if self._data is None else io.BytesIO(self._data)
+            # Titles and comments need not be valid UTF-8; by default PyAV would refuse such a file.
             self._container = av.open(source, metadata_errors="ignore")
             stream = self._container.streams.best("video")
             if stream is None:
@@ -130,7 +131,7 @@ class VideoFile:
                 other.discard = Discard.all
         stream.codec_context.thread_type = "NONE"
         stream.codec_context.thread_count = 1
-        stream.codec_context.options = {"err_detect": "explode"}
+        stream.codec_context.options = {"err_detect": "explode"}  # else FFmpeg conceals damage
         stream.codec_context.flags |= Flags.unaligned  # crop exactly as the file says
         self.decoder = stream.codec_context
         self._stream = stream
@@ -138,6 +139,7 @@ class VideoFile:
 
     def _demux(self) -> Iterator[Any]:
         try:
+            # PyAV ends a stream with an empty packet, which would flush the decoder.
             yield from (packet for packet in self._container.demux(self._stream) if packet.size)
         except (av.FFmpegError, OSError) as error:
             raise VideoDecodeError(self.path, f"damaged file ({error})") from None
@@ -172,7 +174,7 @@ class VideoFile:
         return (
             self.codec in _INDEXED
             and self.container.startswith(("mov,", "matroska,"))
-            and len(times) > 0
+            and len(times) > 0  # an edit list can cut everything off
             and bool(self.is_key[0])
             and int(self.pts.min()) == int(self.pts[0])  # else pictures are shown before the first key packet
             and bool((times[1:] > times[:-1]).all())
@@ -195,6 +197,7 @@ class VideoFile:
     @cached_property
     def has_open_gop(self) -> bool:
         """Whether some pictures refer to pictures before the key packet that they follow."""
+        # [P]: number of the latest key packet at or before each packet
         latest = self._keys[np.searchsorted(self._keys, np.arange(len(self.pts)), side="right") - 1]
         return not self.keys_are_idr or bool((self.pts < self.pts[latest]).any())
 

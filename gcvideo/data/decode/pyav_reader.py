@@ -67,7 +67,7 @@ class PyavReader:
         row_of = {index: row for row, index in enumerate(indices.tolist())}
         images: Tensor | None = None
         turn: int | None = None
-        reformatter = VideoReformatter()
+        reformatter = VideoReformatter()  # one for all frames: it keeps its scaling context
         for index, frame in frames:
             if index not in row_of:
                 continue
@@ -80,7 +80,7 @@ class PyavReader:
                 sizes = f"from {tuple(images.shape[1:3])} to {image.shape[:2]}"
                 raise VideoDecodeError(self._file.path, f"frames change size {sizes}")
             images[row_of.pop(index)] = torch.from_numpy(image)
-            if not row_of:
+            if not row_of:  # the last one: nothing after it is decoded
                 return images
         raise VideoDecodeError(self._file.path, f"{len(row_of)} of {len(indices)} frames are missing")
 
@@ -88,6 +88,7 @@ class PyavReader:
         """(index, frame) of the frames at `indices`, ascending, and of some others."""
         file, decoder = self._file, self._file.decoder
         # The decoder returns frames late and in presentation order: they are recognised by their times.
+        # Frames that the edit list cuts off are decoded, too, and have no index.
         index_of = {int(file.pts[number]): index for index, number in enumerate(file.order)}
         requested = {int(file.order[index]) for index in indices}  # packet numbers
         needed = self._needed(requested)
@@ -151,7 +152,7 @@ def turn_of(path: str, frame: Any) -> int:
     """
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
-            a, b, _, c, d = struct.unpack_from("<5i", bytes(data))
+            a, b, _, c, d = struct.unpack_from("<5i", bytes(data))  # rows [a, b, u], [c, d, v], ...
             if a * d - b * c < 0:  # a negative determinant mirrors; a rotation has +1
                 raise VideoDecodeError(path, "is shown mirrored (by its display matrix), which is not supported")
     return int(frame.rotation)
@@ -161,4 +162,5 @@ def upright(image: np.ndarray, rotation: int) -> np.ndarray:
     """Turn [H, W, 3] by the angle of the file's display matrix, in degrees counterclockwise."""
     if rotation == 0 or rotation % 90:
         return image
+    # rot90 returns a view with negative strides, which torch.from_numpy refuses.
     return np.ascontiguousarray(np.rot90(image, rotation // 90 % 4))

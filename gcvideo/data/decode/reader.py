@@ -108,4 +108,5 @@ def read_each_once(path: str, indices: Tensor, num_frames: int, read: Callable[[
         raise VideoDecodeError(path, f"frames {first}..{last} requested of a video of {num_frames}")
     distinct, inverse = torch.unique(indices, return_inverse=True)  # indices = distinct[inverse]
     frames = read(distinct)
+    # Most requests are ascending and distinct already; indexing would copy all of their frames.
     return frames if torch.equal(distinct, indices) else frames[inverse]

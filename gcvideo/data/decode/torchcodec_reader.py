@@ -43,6 +43,7 @@ class TorchcodecReader:
         file.close()
         self._path = path = file.path
         try:
+            # "exact" scans the file first; "approximate" computes times from the average rate.
             self._decoder: Any = VideoDecoder(
                 path if data is None else data, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact"
             )

@@ -129,14 +129,17 @@ def _read_shard(root: str, shard: Shard, first: int, last: int) -> Iterator[tupl
         try:
             # After a broken connection `first` is the next video that is due; the ones before it are read and dropped.
             for number, data in islice(_members(root, shard.name), first, last):
+                # Else a member that is missing or too much would give all later videos the labels of their neighbours.
                 if number != first:
                     raise ShardError(f"{shard.name}: expected video {first}, got {number}")
                 yield shard.first + number, data
                 first += 1  # what was yielded is not read again
+            # tarfile takes a cut between two members for the end of the archive.
             if first < last:
                 raise EOFError(f"ends after {first} of {shard.num_videos} videos")
             return
         except (OSError, EOFError, tarfile.TarError, http.client.HTTPException) as error:
+            # A file on a disk would fail in the same way again.
             if attempt == TRIES or not is_url(root):
                 raise ShardError(f"{shard.name}: can't be read: {error}") from None
 

@@ -61,6 +61,7 @@ def training_run(share: Share, first_batch: int, worker: int, workers: int) -> R
         worker, workers: number of this worker, and W.
     """
     role = (worker + first_batch) % workers
+    # Batches w, w + W, w + 2 W, ... are those of worker w; len(range(w, n, W)) counts the ones before batch n.
     batches_of = [len(range(other, share.batches, workers)) for other in range(workers)]
     begin_of_rank = share.rank * share.batches * share.batch_size
     begin = begin_of_rank + sum(batches_of[:role]) * share.batch_size
@@ -141,10 +142,12 @@ class EvalStream(IterableDataset[Batch | None]):
 
     def __len__(self) -> int:
         runs = (self._run(worker, self.workers) for worker in range(self.workers))
+        # No batch has videos of two workers, so each worker ends with a batch that may not be full.
         return sum(-(-(end - begin) // self.share.batch_size) for begin, end in runs)  # each rounded up
 
     def _run(self, worker: int, workers: int) -> tuple[int, int]:
         """Positions [begin, end) of a worker: the videos in as many equal parts as there are workers on all ranks."""
+        # 7 videos, 3 parts:  [0, 2) [2, 4) [4, 7)
         part = self.share.rank * workers + worker
         parts = self.share.world_size * workers
         return len(self.dataset) * part // parts, len(self.dataset) * (part + 1) // parts
@@ -162,7 +165,7 @@ def stream_of(
     """The stream of a data set whose videos lie in shards, for a DataLoader of W workers with `batch_size=None`."""
     if isinstance(dataset, TrainDataset):
         return TrainStream(dataset, videos, share)
-    return EvalStream(dataset, videos, share, max(workers, 1))
+    return EvalStream(dataset, videos, share, max(workers, 1))  # 0 workers: this process reads alone
 
 
 def _worker() -> tuple[int, int]:

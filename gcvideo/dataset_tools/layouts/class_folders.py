@@ -10,6 +10,7 @@ from gcvideo.dataset_tools.layouts.listing import Listing, Row
 def read_class_folders(files: Sequence[str]) -> Listing:
     """One row for each file at the depth at which most files are."""
     depths = Counter(len(PurePosixPath(file).parts) for file in files)
+    # By majority: one stray file does not overturn the layout. What does not fit is listed, not an error.
     has_splits = depths[3] > depths[2]
     rows, rejected = [], []
     for file in files:

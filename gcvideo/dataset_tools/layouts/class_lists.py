@@ -53,7 +53,7 @@ def _hmdb51_rows(folder: Path, number: int) -> list[Row]:
         label = path.name.removesuffix(f"_test_split{number}.txt")
         for line in path.read_text(encoding="utf-8").splitlines():
             name, _, tag = line.strip().rpartition(" ")
-            if tag not in ("", "0", "1", "2"):
+            if tag not in ("", "0", "1", "2"):  # "" is a blank line
                 raise UsageError(f"{path}: expected lines of 'file tag' with tag 0, 1 or 2, got {line!r}")
             if tag in _HMDB_SPLITS:
                 rows.append(_row(label, f"{label}/{name.strip()}", _HMDB_SPLITS[tag], folder))

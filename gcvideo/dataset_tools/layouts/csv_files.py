@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from gcvideo.dataset_tools.layouts.listing import Listing, Row, folder_name
 from gcvideo.errors import UsageError
 
+# The id ends by its length: a "_" may be part of it.
 _CLIP_NAME = re.compile(r"(.{11})(?:_(\d+)_(\d+))?", re.DOTALL)
 _SPLIT_NAMES = {"validate": "val", "holdout_test": "test"}
 
@@ -31,6 +32,7 @@ def read_csv_files(annotations: Sequence[Path], files: Sequence[str]) -> Listing
     except (csv.Error, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"the annotations {', '.join(map(str, annotations))} can't be read ({error})") from None
     labelled = [row for row in rows if row.label]
+    # Kinetics names a file by its clip, a manifest of ours by its path.
     return Listing(labelled, _files_by_clip(files) | {file: file for file in files}, (), len(rows) - len(labelled))
 
 
@@ -55,8 +57,8 @@ def _kinetics_row(fields: dict[str, str], path: Path) -> Row:
     start_s, end_s = float(fields["time_start"]), float(fields["time_end"])
     clip = fields["youtube_id"].strip('"')
     label = (fields.get("label") or "").strip('"')
-    split = (fields.get("split") or path.stem).strip('"')
-    if not re.fullmatch(r"[\w-]{11}", clip, re.ASCII):
+    split = (fields.get("split") or path.stem).strip('"')  # without the column, the name of the file says it
+    if not re.fullmatch(r"[\w-]{11}", clip, re.ASCII):  # it becomes a part of a path
         raise ValueError(f"{clip!r} is not a YouTube id of 11 characters")
     start, end = int(start_s), int(end_s)
     split = folder_name(_SPLIT_NAMES.get(split, split), path)
@@ -91,6 +93,7 @@ def _files_by_clip(files: Sequence[str]) -> dict[str, str]:
     "val/-abc_efghi__000010_000020.mp4" has the key "-abc_efghi__10_20".
     """
     file_of: dict[str, str] = {}
+    # False sorts first, and setdefault keeps the first: replacements win.
     for file in sorted(files, key=lambda file: ("replacement" not in file.lower(), file)):
         match = _CLIP_NAME.fullmatch(PurePosixPath(file).stem)
         if match:

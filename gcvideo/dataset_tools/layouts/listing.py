@@ -49,6 +49,6 @@ def folder_name(label: str, path: Path) -> str:
         UsageError: it begins with a dot.
     """
     name = label.replace("/", "_").replace("\\", "_").replace("\0", "_").strip()
-    if name.startswith("."):
+    if name.startswith("."):  # "..", and folders that `read_manifest` ignores as hidden
         raise UsageError(f"{path}: a label can't begin with a dot: {label!r}")
     return name
