@@ -39,6 +39,7 @@ class Rows:
         paths, labels: as written.
         splits: None if the manifest has no such column.
         shards: the tar file that each video lies in; None without such a column.
+        has_header: whether the manifest is a CSV file with a header, which may name further columns.
     """
 
     lines: Sequence[int]
@@ -46,6 +47,7 @@ class Rows:
     labels: Sequence[str]
     splits: Sequence[str] | None = None
     shards: Sequence[str] | None = None
+    has_header: bool = False
 
     def of_split(self, split: str) -> "Rows":
         """The rows of one split; none if the manifest has no column `split`."""
@@ -60,6 +62,7 @@ class Rows:
             labels=list(compress(self.labels, kept)),
             splits=list(compress(self.splits, kept)),
             shards=None if self.shards is None else list(compress(self.shards, kept)),
+            has_header=self.has_header,
         )
 
 
@@ -144,7 +147,7 @@ def _csv_rows(manifest: Path, text: str, header: Sequence[str]) -> Rows:
     def column(name: str) -> list[str] | None:
         return list(map(itemgetter(header.index(name)), rows)) if name in header else None
 
-    return Rows(numbers, column("path") or (), column("label") or (), column("split"), column("shard"))
+    return Rows(numbers, column("path") or (), column("label") or (), column("split"), column("shard"), True)
 
 
 def _list_rows(manifest: Path, text: str) -> Rows:
@@ -161,7 +164,8 @@ def _list_rows(manifest: Path, text: str) -> Rows:
             rows.append((number, path, label))
     if errors:
         raise ManifestError(together(manifest, errors, len(lines)))
-    return Rows(*zip(*rows, strict=True))
+    numbers, paths, labels = zip(*rows, strict=True)
+    return Rows(numbers, paths, labels)
 
 
 def _folder_rows(folder: Path) -> Rows:

@@ -50,8 +50,7 @@ def read_entries(manifest: Path, root: Path | None = None, split: str | None = N
         raise UsageError(f"{manifest} lists shards: check the manifest of the files that they were made of")
     folder = root or (manifest if manifest.is_dir() else manifest.parent)
     columns: list[dict[str, str]] = [{} for _ in rows.paths]
-    has_header = manifest.is_file() and rows.lines[0] != 1
-    if has_header:
+    if rows.has_header:
         with manifest.open(encoding="utf-8-sig", newline="") as stream:
             columns = list(csv.DictReader(stream))  # skips blank lines, as `read_rows` does
     splits = rows.splits or [""] * len(rows.paths)

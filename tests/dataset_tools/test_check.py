@@ -244,6 +244,12 @@ def test_command_on_one_split_of_another_folder(videos, tmp_path, capsys):
     assert "20 frames, fewer than 21" in printed
 
 
+def test_a_list_that_begins_with_a_blank_line_has_no_columns(tmp_path):
+    (tmp_path / "list.txt").write_text("\na.mp4 0\nb c.mp4 1\n")
+    entries = read_entries(tmp_path / "list.txt")
+    assert [(entry.name, entry.label, entry.columns) for entry in entries] == [("a.mp4", "0", {}), ("b c.mp4", "1", {})]
+
+
 def test_a_folder_and_a_list_can_be_checked(videos, tmp_path):
     shutil.copytree(videos, tmp_path / "set")
     (tmp_path / "set" / "manifest.csv").unlink()
