@@ -26,6 +26,8 @@ SITES: tuple[str, ...] = get_args(Site)
 
 # Residual blocks by the names of their children: (last layer before the addition, activation after it). The activation
 # is None where the host applies one module several times, so that its input is not only the sum.
+# The first row that fits wins: bn3 stands before bn2, which a bottleneck has too, and a row with an activation before
+# the same row without.
 _RESIDUAL_BLOCKS: tuple[tuple[str, str | None], ...] = (
     ("branch2.norm_c", "activation"),  # pytorchvideo ResBlock
     ("bn3", "act3"),  # timm Bottleneck
@@ -102,6 +104,7 @@ def insert(
 
 def inserted_blocks(model: nn.Module) -> dict[str, nn.Module]:
     """Blocks that `insert` put into `model`: name of the module refined -> block, in the order of the model."""
+    # Found by the hook and not by the name of the child: a host may have a child "context" of its own.
     hooked = {
         name: module
         for name, module in model.named_modules()
@@ -115,6 +118,7 @@ def _refine_output(module: nn.Module, args: Any, output: Any) -> Tensor:
 
 
 def _refine_channels_last(module: nn.Module, args: Any, output: Any) -> Tensor:
+    # [B, ..., C] -> [B, C, ...] for the block, and back
     return module.get_submodule(CHILD)(output.movedim(-1, 1)).movedim(1, -1)
 
 
@@ -165,6 +169,7 @@ def _targets(
             if hasattr(modules[name], CHILD):
                 raise ValueError(f"{name!r} already has a child {CHILD!r}: it cannot get a second block")
             targets[name] = _Target(name, block, refines_input)
+    # `modules` is in the order of the model, `targets` in that of the patterns.
     return [targets[name] for name in modules if name in targets]
 
 
@@ -175,7 +180,7 @@ def _match(pattern: str, modules: Mapping[str, nn.Module]) -> list[str]:
         own = name.split(".")
         return len(own) == len(parts) and all(map(fnmatch.fnmatchcase, own, parts))
 
-    matches = [name for name in modules if name and fits(name)]
+    matches = [name for name in modules if name and fits(name)]  # "" is the model itself
     if not matches:
         near = difflib.get_close_matches(pattern, list(modules), n=3)
         hint = f"; near: {', '.join(near)}" if near else ""

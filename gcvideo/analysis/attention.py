@@ -30,6 +30,7 @@ def attention_maps(model: nn.Module, clips: Tensor) -> dict[str, Tensor]:
         def keep(block: nn.Module, args: tuple[Any, ...], name: str = name) -> None:
             maps[name] = _map(block, args[0])
 
+        # A hook of the block and not of its host: its input is what the block refines, at any site.
         handles.append(block.register_forward_pre_hook(keep))
     try:
         with torch.no_grad():

@@ -22,7 +22,7 @@ def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     twin = copy.deepcopy(model).to("meta").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         twin(torch.empty(input_shape, device="meta"))
-    return counter.get_total_flops() // 2
+    return counter.get_total_flops() // 2  # it counts a multiplication and an addition each
 
 
 def receptive_field(features: nn.Module, input_shape: tuple[int, ...], trials: int = 4) -> tuple[int, int, int]:
@@ -41,7 +41,7 @@ def receptive_field(features: nn.Module, input_shape: tuple[int, ...], trials: i
         t, h, w = (size // 2 for size in output.shape[2:])
         # The input values with a gradient are those that the central unit depends on.
         (gradient,) = torch.autograd.grad(output[0, :, t, h, w].sum(), x)
-        reached |= (gradient[0] != 0).any(dim=0)
+        reached |= (gradient[0] != 0).any(dim=0)  # [T, H, W]
     extents = []
     for axis in range(3):
         hit = reached.movedim(axis, 0).flatten(1).any(dim=1).nonzero()

@@ -106,7 +106,9 @@ def complexity_table(
         UsageError: see `create_model`; or the clip is too small for the strides of the network.
     """
     shape = (1, 3, frames, size, size)
+    # "none" is always counted: the increments are over it.
     counts = {preset: _count(network, preset, num_classes, shape) for preset in dict.fromkeys(["none", *blocks])}
+    # Of any size, because the parameters do not depend on it.
     in_paper = (network, num_classes, frames) == (PUBLISHED_NETWORK, PUBLISHED_CLASSES, PUBLISHED_FRAMES)
     rows = []
     for preset in blocks:
@@ -137,7 +139,7 @@ def _comparison(blocks: str, size: int) -> Comparison:
     published = PUBLISHED[blocks]
     if size != PUBLISHED_SIZE:
         return Comparison(published.parameters_m)
-    increment = round(published.macs_g - PUBLISHED["none"].macs_g, 2)
+    increment = round(published.macs_g - PUBLISHED["none"].macs_g, 2)  # published with two decimals
     return Comparison(published.parameters_m, published.macs_g, increment)
 
 

@@ -89,6 +89,7 @@ class _ChannelNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.weight.flatten(), self.bias.flatten()
+        # Flat, [B, C]: layer_norm normalises trailing axes, and the channels are not the last ones of x.
         return F.layer_norm(x.flatten(1), weight.shape, weight, bias, self.eps).view_as(x)
 
     def _load_from_state_dict(self, state_dict, prefix, *args):  # type: ignore[no-untyped-def]

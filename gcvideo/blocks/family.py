@@ -29,7 +29,7 @@ class Family(NamedTuple):
 
     def block(self, ndim: int) -> type[nn.Module]:
         """The class for features of `ndim` position axes."""
-        return self.blocks[ndim - 1]
+        return self.blocks[ndim - 1]  # ndim counts from 1
 
 
 def pointwise(ndim: int, in_channels: int, out_channels: int, bias: bool = True) -> Conv:
@@ -45,7 +45,7 @@ def zero_(layer: Conv) -> None:
 
 def uniform_attention(x: Tensor) -> Tensor:
     """1/N for each of the N positions: [B, C, *positions] -> [B, 1, *positions]."""
-    return torch.full_like(x[:, :1], 1 / x[0, 0].numel())
+    return torch.full_like(x[:, :1], 1 / x[0, 0].numel())  # of x it takes dtype, device and [B, 1, *positions]
 
 
 def check_channels(in_channels: int) -> int:

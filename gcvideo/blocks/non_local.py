@@ -37,7 +37,7 @@ MODES: tuple[str, ...] = get_args(Mode)
 
 _BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _MAX_POOLS = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
-_POOL_SIZES = {1: (2,), 2: (2, 2), 3: (1, 2, 2)}
+_POOL_SIZES = {1: (2,), 2: (2, 2), 3: (1, 2, 2)}  # of a video only H and W: every frame stays a key
 
 
 class NonLocalBlock(nn.Module):
@@ -144,6 +144,7 @@ class NonLocalBlock(nn.Module):
         window = _POOL_SIZES[self.ndim]
         if self.sub_sample and any(size < least for size, least in zip(x.shape[2:], window, strict=True)):
             raise ValueError(f"sub_sample needs positions of at least {window}, got {tuple(x.shape)}")
+        # Queries are never pooled: the output has all N positions.
         theta = x if self.conv_theta is None else self.conv_theta(x)
         if self.pool_first:
             pooled = self.pool(x)
@@ -164,12 +165,14 @@ class NonLocalBlock(nn.Module):
         values = F.pad(g, (0, theta.shape[2] - g.shape[2]))
         q, k, v = (features[:, None].contiguous() for features in (theta, phi, values))  # one head: [B, 1, N or M, P]
         y = F.scaled_dot_product_attention(q, k, v, scale=self._scale())
-        return y[:, 0, :, : self.planes]
+        return y[:, 0, :, : self.planes]  # [B, N, P], without the head axis and the zeros
 
     def _halves(self, theta: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
         """w . [theta_i, phi_j] = a_i + b_j: [B, P, N], [B, P, M] -> a [B, N], b [B, M], at least float32."""
         w = cast(nn.Conv3d, self.conv_concat).weight.flatten()
+        # The weight of the concatenated pair splits into a half for theta and one for phi, so no pair is ever formed.
         a, b = w[: self.planes] @ theta, w[self.planes :] @ phi
+        # At least float32, because they enter running sums over all keys, which overflow in float16.
         return (a, b) if a.dtype == torch.double else (a.float(), b.float())
 
     def _concatenation(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:

@@ -74,6 +74,7 @@ def _option_lines(action: Any) -> Iterator[str]:
     """Name, choices and default of one option, and what it means."""
     choices = _choices(getattr(action, "_typehint", None))
     value = "{" + ", ".join(map(str, choices)) + "}" if choices else ""
+    # argparse.SUPPRESS stands for no default at all.
     has_default = action.default is not None and "SUPPRESS" not in str(action.default)
     default = list(action.default) if isinstance(action.default, tuple) else action.default
     parts = (f"--{action.dest}", value, f"(default: {default})" if has_default else "")

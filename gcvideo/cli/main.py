@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):
         print(_HELP, end="")
-        return 0 if args else 2
+        return 0 if args else 2  # as argparse: 2 for a usage error
     if args[0] == "--version":
         print(f"gcvideo {__version__}")
         return 0
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         print("stopped; the same command resumes", file=sys.stderr)
-        return 130
+        return 130  # 128 + SIGINT, the shell's convention
 
 
 def _run(verb: str, args: list[str]) -> int:
@@ -75,6 +75,7 @@ def message_of(error: GcvideoError) -> str:
     text = str(error).strip()
     if "Original Traceback" not in text:
         return text
+    # The last line of a traceback is the error itself, "module.ClassError: message".
     return re.sub(r"^gcvideo[.][.a-z_]+[.][A-Z][A-Za-z]+Error: ", "", text.splitlines()[-1])
 
 

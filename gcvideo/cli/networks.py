@@ -27,6 +27,7 @@ def run_table(args: argparse.Namespace) -> int:
     """`gcvideo table`."""
     from gcvideo.analysis.table import as_json, as_text, complexity_table
 
+    # Those that are None are left out below: the defaults are `complexity_table`'s.
     options = {
         "network": args.network,
         "blocks": args.blocks,
@@ -44,6 +45,7 @@ def export_parser() -> argparse.ArgumentParser:
     parser = verb_parser("export", "Write the weights of a checkpoint under the names of another project.")
     parser.add_argument("checkpoint", help="checkpoint of a run, such as runs/demo/checkpoints/best.ckpt")
     parser.add_argument("out", help="file to write")
+    # The keys of `EXPORTS`, spelled out: to import them would import torch.
     parser.add_argument("--layout", choices=("pytorchvideo", "pyslowfast"), default="pytorchvideo", help="whose names")
     return parser
 

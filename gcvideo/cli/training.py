@@ -36,8 +36,10 @@ class SaveConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if stage == "fit":
+            # Lightning's own file goes to the current folder without a logger, where a second run finds it and fails.
             folder = Path(self.config.runs_dir) / self.config.name
             folder.mkdir(parents=True, exist_ok=True)
+            # overwrite, because a resumed run has a config.yaml already.
             self.parser.save(self.config, folder / "config.yaml", skip_none=False, overwrite=True)
 
 
@@ -53,6 +55,7 @@ class GcvideoCLI(LightningCLI):
             args=[verb, *args],
             parser_class=StrictParser,
             seed_everything_default=0,
+            # `VideoTask` builds its optimizer; Lightning would add --optimizer and --lr_scheduler.
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             save_config_callback=SaveConfig,
@@ -72,13 +75,14 @@ class GcvideoCLI(LightningCLI):
             default=None,
             help="evaluate and save an exponential moving average of the weights with this decay, such as 0.999",
         )
+        # Our samplers split the videos among ranks; Lightning's would pad, and so count videos twice.
         parser.set_defaults({"trainer.num_sanity_val_steps": 0, "trainer.use_distributed_sampler": False})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")  # we pass sys.argv's
             super().parse_arguments(parser, args)
-        self.set_by_user = parser.parse_args(args, defaults=False)[self.verb]
+        self.set_by_user = parser.parse_args(args, defaults=False)[self.verb]  # command line and files only
         check_block_options(self._parser(self.verb), self.config[self.verb].model)
 
     def _parse_ckpt_path(self) -> None:
@@ -90,6 +94,7 @@ class GcvideoCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self.config[self.verb]
         self.run_dir = Path(config.runs_dir) / config.name
+        # In this order: the class names may come from the checkpoint, and the data must count by the same ones.
         config.ckpt_path = self._checkpoint(config.ckpt_path)
         if self.verb != "fit":
             self._adopt_settings(config)
@@ -103,6 +108,7 @@ class GcvideoCLI(LightningCLI):
         """Path of the checkpoint to start from."""
         folder = self.run_dir / "checkpoints"
         if self.verb == "fit" and requested is None:
+            # A new fit would overwrite the checkpoints of that run; a fast_dev_run writes none.
             if (folder / "last.ckpt").exists() and not self.config.fit.trainer.fast_dev_run:
                 raise UsageError(
                     f"{self.run_dir} holds a run already: add --ckpt_path last to resume it, or choose another --name"
@@ -145,7 +151,7 @@ class GcvideoCLI(LightningCLI):
         callbacks = [*own_callbacks, *self._callbacks(config, trainer)]
         if self.verb == "fit":
             kwargs["logger"] = self._loggers(trainer.get("logger"))
-        elif trainer.get("logger") is True or trainer.get("logger") is None:
+        elif trainer.get("logger") is True or trainer.get("logger") is None:  # not one that the user has asked for
             kwargs["logger"] = False
         return super().instantiate_trainer(callbacks=callbacks, default_root_dir=str(self.run_dir), **kwargs)
 
@@ -174,9 +180,11 @@ class GcvideoCLI(LightningCLI):
         return ModelCheckpoint(
             dirpath=self.run_dir / "checkpoints",
             filename="best",
+            # Without a validation there is nothing to monitor: best.ckpt is then the latest.
             monitor="val/video_top1" if trainer.get("limit_val_batches") != 0 else None,
             mode="max",
             save_last=True,
+            # With it the next best would be best-v1.ckpt, and `--ckpt_path best` would find the old one.
             enable_version_counter=False,
         )
 
@@ -208,6 +216,7 @@ def check_block_options(parser: LightningArgumentParser, model: Namespace) -> No
         return
     typed = ArgumentParser(exit_on_error=False)
     names = typed.add_class_arguments(block_parameters(model.blocks), "model.block", skip={"in_channels"})
+    # `insert_blocks` refuses the others, and says which options the block has.
     known = {name: value for name, value in options.items() if f"model.block.{name}" in names}
     try:
         typed.parse_object({"model": {"block": known}})

@@ -79,6 +79,7 @@ def resnet3d(
             out_channels=width,
             conv_kernel_size=(kernels.stem, stem_kernel, stem_kernel),
             conv_stride=(stem_temporal_stride, stem_stride, stem_stride),
+            # All kernels are odd, so a padding of half a kernel keeps the size.
             conv_padding=(kernels.stem // 2, stem_kernel // 2, stem_kernel // 2),
             pool=nn.MaxPool3d if stem_pool else None,
             pool_stride=(stem_temporal_stride, 2, 2),
@@ -86,7 +87,7 @@ def resnet3d(
     ]
     channels = width
     for stage, depth in enumerate(depths):
-        out_channels = width * 4 * 2**stage
+        out_channels = width * 4 * 2**stage  # 256, 512, 1024, 2048 for width 64
         blocks.append(
             _stage(depth, channels, out_channels, kernels.stages[stage], spatial_kernels[stage], spatial_strides[stage])
         )
@@ -99,6 +100,7 @@ def resnet3d(
         )
     )
     net = Net(blocks=nn.ModuleList(blocks))
+    # pytorchvideo's Net has just set these gammas to 0.
     if not zero_init_final_norm:
         for module in net.modules():
             if isinstance(module, BottleneckBlock):
@@ -117,7 +119,7 @@ def _stage(
     return create_res_stage(
         depth=depth,
         dim_in=in_channels,
-        dim_inner=out_channels // 4,
+        dim_inner=out_channels // 4,  # a bottleneck expands by 4
         dim_out=out_channels,
         bottleneck=create_bottleneck_block,
         conv_a_kernel_size=[(t, 1, 1) for t in temporal],

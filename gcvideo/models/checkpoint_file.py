@@ -41,6 +41,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         if tensor is None:
             continue  # such as the number of steps
         name = _without_prefixes(str(key))
+        # Without this check one of the two tensors would silently replace the other.
         if name in state:
             raise WeightsError(f"{path}: {name} appears twice, under different prefixes")
         state[name] = tensor
@@ -85,7 +86,7 @@ def _without_prefixes(name: str) -> str:
 def _as_tensor(value: Any) -> Tensor | None:
     """A tensor, or an array of numbers as a tensor; None for anything else."""
     if isinstance(value, np.ndarray | np.generic) and np.issubdtype(value.dtype, np.number):
-        return torch.from_numpy(np.array(value))
+        return torch.from_numpy(np.array(value))  # from_numpy takes no numpy scalars
     return value if isinstance(value, Tensor) else None
 
 
@@ -96,6 +97,8 @@ def _read_torch(path: Path) -> Any:
 class _NumpyUnpickler(pickle.Unpickler):
     """Rebuilds numpy arrays and nothing else."""
 
+    # numpy.core is numpy._core since NumPy 2; a pickle names the one that wrote it. `_codecs.encode` rebuilds bytes in
+    # pickles that Python 3 writes in protocol 2.
     _ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"), ("collections", "OrderedDict")} | {
         (f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")
     }
@@ -108,4 +111,5 @@ class _NumpyUnpickler(pickle.Unpickler):
 
 def _read_caffe2(path: Path) -> Any:
     with path.open("rb") as stream:
+        # Python 2 pickled arrays as str; numpy reads such pickles in latin1 only.
         return _NumpyUnpickler(stream, encoding="latin1").load()

@@ -73,6 +73,7 @@ def create_model(
     model = NETWORKS[name](num_classes, dropout)
     insert_blocks(model, blocks, at, site, block_options)
     if weights is not None:
+        # Names and shapes may fit and the function differ, so `load_weights` cannot notice it.
         problem = other_function(weights, name, blocks, block_options)
         if problem:
             warnings.warn(problem, stacklevel=2)
@@ -83,6 +84,7 @@ def create_model(
 def _check_keywords(block_options: Mapping[str, Any]) -> None:
     """Refuse keywords that no block has, so that a typo is an error with blocks and without."""
     own = [name for name in inspect.signature(create_model).parameters if name != "block_options"]
+    # The 3D class stands for all: the options are the same in 1D and 2D.
     options = [option for family in FAMILIES.values() for option in option_names(family.block(3))]
     names = list(dict.fromkeys([*own, *options]))
     for keyword in block_options:

@@ -52,6 +52,7 @@ def _as_pytorchvideo(model: nn.Module, state: State) -> State:
 
 
 def _as_pyslowfast(model: nn.Module, state: State) -> State:
+    # First, because "has no name for" is the clearer error for blocks that PySlowFast does not have at all.
     renamed = _renamed(state, "pyslowfast")
     _check_pyslowfast(model)
     return renamed
@@ -85,6 +86,7 @@ def export_weights(model: nn.Module, path: str | Path, layout: ExportLayout) -> 
         raise UsageError(f"layout must be one of {tuple(EXPORTS)}, got {layout!r}")
     if not Path(path).parent.is_dir():
         raise WeightsError(f"no folder {Path(path).parent} to write into")
+    # Contiguous, because channels-last memory is a setting of our run.
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     if detect(state) != "pytorchvideo":
         raise WeightsError("only 3D models of create_model can be exported")

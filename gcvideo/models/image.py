@@ -18,6 +18,7 @@ class ImageResNet(ResNet):
         self.dropout = nn.Dropout(dropout)
         for module in self.modules():
             if isinstance(module, Bottleneck):
+                # As in the video models; torchvision's own default starts every branch at 1.
                 nn.init.zeros_(module.bn3.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -28,6 +29,6 @@ class ImageResNet(ResNet):
         """
         if x.ndim != 5 or x.shape[2] != 1:
             raise ValueError(f"an image model takes clips of one frame, [B, 3, 1, S, S], got shape {tuple(x.shape)}")
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x[:, :, 0]))))
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x[:, :, 0]))))  # x[:, :, 0] is [B, 3, S, S]
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.dropout(self.avgpool(x).flatten(1)))

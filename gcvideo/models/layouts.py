@@ -96,6 +96,7 @@ LAYOUTS: dict[str, Layout] = {
             "shortcut.norm": (f"{_TV}.downsample.1",),
             **{f"{x}.conv": (f"{_TV}.conv{n}",) for n, x in enumerate("abc", start=1)},
             **{f"{x}.norm": (f"{_TV}.bn{n}",) for n, x in enumerate("abc", start=1)},
+            # mmaction v0's classifier is named as in mmaction2.
             "head": ("fc", "cls_head.fc_cls"),
             "context.conv_theta": (f"{_TV}.nonlocal_block.theta",),
             "context.conv_phi": (f"{_TV}.nonlocal_block.phi.1", f"{_TV}.nonlocal_block.phi"),

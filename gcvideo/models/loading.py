@@ -106,6 +106,7 @@ def load_weights(model: nn.Module, path: str | Path, inflation: Inflation = "mea
     if problems:
         raise WeightsError(f"{path} ({file.layout} names) does not fit the model: {some(problems)}")
 
+    # The whole state, so that load_state_dict can be strict: tensors without a value are replaced by themselves.
     filled = {key: fate.value for key, fate in fates.items() if fate.value is not None}
     model.load_state_dict({**model.state_dict(), **filled})
     return WeightsReport(
@@ -158,6 +159,7 @@ def _check_non_local(model: nn.Module, file: _Tensors, path: str | Path) -> None
         if not isinstance(block, NonLocalBlock):
             continue
         if layout.sub_sampled is not None:
+            # The NL blocks of a file are all alike: the first tells.
             sub_samples = re.search(layout.sub_sampled, projections[0]) is not None
             if block.sub_sample != sub_samples:
                 raise WeightsError(f"{path}: NL blocks of the file need sub_sample={sub_samples} (at {name})")
@@ -185,8 +187,10 @@ def _fate_of_present(name: TensorName, file: _Tensors, own: _Tensors, inflation:
     theirs, ours, key = file.values[name], own.values[name], file.keys[name]
     value = _fit(theirs, ours, inflation)
     if value is not None:
+        # A 2D kernel in a model whose kernel has T = 1 has equally many values: it is "matched".
         kind: Literal["inflated", "matched"] = "inflated" if value.numel() > theirs.numel() else "matched"
         return _Fate(kind, own.keys[name], value)
+    # [1:2] and not [1]: a bias has one axis, and () == ().
     if name.is_head and theirs.shape[1:2] == ours.shape[1:2]:  # the same features, other classes
         return _Fate("ignored", f"{key} ({len(theirs)} classes, here {len(ours)})")
     return _Fate("problem", f"{key} has shape {tuple(theirs.shape)}, expected {tuple(ours.shape)}")
@@ -214,6 +218,7 @@ def _may_be_new(name: TensorName, file: _Tensors) -> bool:
     """Whether the file has no classifier at all, or nothing of the inserted block."""
     if name.is_head:
         return not any(other.is_head for other in file.keys)
+    # Half a block in the file is damage, not a new block.
     same_block = [other for other in file.keys if (other.stage, other.block) == (name.stage, name.block)]
     return name.is_inserted and not any(other.is_inserted for other in same_block)
 
@@ -238,9 +243,10 @@ def _inflate(kernel: Tensor, own: Tensor, inflation: Inflation) -> Tensor:
     """
     frames = own.shape[2]
     if inflation == "mean":
+        # Divided, so that the sum over time is the 2D kernel and activations keep their scale.
         return kernel[:, :, None].expand_as(own) / frames
     inflated = torch.zeros_like(own, dtype=kernel.dtype, device=kernel.device)
-    inflated[:, :, frames // 2] = kernel
+    inflated[:, :, frames // 2] = kernel  # the middle: all kernels are odd
     return inflated
 
 

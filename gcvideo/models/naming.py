@@ -71,7 +71,7 @@ class Layout:
     inserted: dict[str, Site] = field(default_factory=dict)
     separator: str = "."
     leaves: dict[str, str] = field(default_factory=dict)
-    ignored: str = r"$^"
+    ignored: str = r"$^"  # matches no key
     absent: tuple[Absent, ...] = ()
     pool_first: bool | None = None
     sub_sampled: str | None = None
@@ -88,6 +88,7 @@ class Layout:
                 unknown.append(key)
             else:
                 matches.append(match)
+        # Which stage a numbered child is depends on the others: every key is matched before the first gets its name.
         stages = _stages_of_children(matches)
         return Parsed({match.tensor_name(stages): match.key for match in matches}, unknown)
 
@@ -96,7 +97,7 @@ class Layout:
         templates = self.names.get(name.module)
         if templates is None:
             return None
-        module = templates[0].format(stage=name.stage, layer=name.stage - 1, block=name.block)
+        module = templates[0].format(stage=name.stage, layer=name.stage - 1, block=name.block)  # layer1 is res2
         return f"{module}{self.separator}{name.leaf}"
 
     def site(self, key: str) -> Site:
@@ -115,7 +116,7 @@ class Layout:
         return None
 
     def _match(self, key: str) -> "_Match | None":
-        name, _, leaf = key.rpartition(self.separator)
+        name, _, leaf = key.rpartition(self.separator)  # caffe2: res4_0_branch1_bn_s -> res4_0_branch1_bn, s
         templates = [(module, template) for module, names in self.names.items() for template in names]
         templates += [("context.", template) for template in self.inserted]
         for module, template in templates:
@@ -150,7 +151,7 @@ class _Match(NamedTuple):
         if self.child is not None:
             stage = stages[self.child]
         elif "layer" in self.fields:
-            stage = int(self.fields["layer"]) + 1
+            stage = int(self.fields["layer"]) + 1  # layer1 is res2
         else:
             stage = int(self.fields.get("stage", 0))
         block = int(self.fields.get("block", 0))
@@ -168,6 +169,7 @@ def _stages_of_children(matches: Iterable[_Match]) -> dict[int, int]:
     return {child: stage for stage, child in enumerate(children, start=2)}
 
 
+# `detect` matches every key of a file against the templates of every layout.
 @functools.cache
 def _pattern(template: str) -> re.Pattern[str]:
     r""" "layer{layer}.{block}.conv1" -> "layer(?P<layer>\d+)\.(?P<block>\d+)\.conv1"."""

@@ -101,6 +101,7 @@ def insert_blocks(
     names = _module_names(model, at or preset.at, blocks)
     where = site or cast(Site, family.site)
     try:
+        # One maker for all names: `insert` calls it for each module, so no two share a block.
         return insert(model, dict.fromkeys(names, functools.partial(block, **options)), site=where)
     except ValueError as error:  # insertion.py and blocks/ import torch only: they do not know UsageError
         raise UsageError(str(error)) from error
@@ -182,6 +183,7 @@ def _stages(model: nn.Module) -> dict[str, tuple[str, int]]:
         found = [(f"layer{n}", len(model.get_submodule(f"layer{n}"))) for n in (1, 2, 3, 4)]
     else:
         found = [(f"{n}.res_blocks", len(m.res_blocks)) for n, m in model.named_modules() if isinstance(m, ResStage)]
+    # With another number of stages, res2 to res5 would name the wrong ones.
     return dict(zip(STAGES, found, strict=True)) if len(found) == len(STAGES) else {}
 
 

@@ -50,7 +50,7 @@ class Checkpoint:
     def block_options(self) -> dict[str, Any]:
         """`options` as arguments of `create_model`."""
         pairs = (item.split("=") for item in self.options.split())
-        return {key: yaml.safe_load(value) for key, value in pairs}
+        return {key: yaml.safe_load(value) for key, value in pairs}  # "False" -> False, "0.5" -> 0.5
 
 
 @cache
@@ -109,5 +109,5 @@ def find_weights(name_or_path: str, folder: str | Path | None = None) -> Path:
         )
     entry = table[name_or_path]
     cache_dir = Path(folder or os.environ.get("GCVIDEO_CACHE") or Path.home() / ".cache" / "gcvideo")
-    suffix = Path(entry.url).suffix
+    suffix = Path(entry.url).suffix  # kept, because .pkl decides how the file is read
     return download(entry.url, cache_dir / f"{entry.name}{suffix}", entry.sha256)

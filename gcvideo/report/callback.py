@@ -40,7 +40,7 @@ class TestReport(Callback):
 
         task = cast(VideoTask, pl_module)
         results = task.scores.compute()  # on every rank: it gathers
-        task.scores.reset()
+        task.scores.reset()  # else a second test would find every video counted twice
         if trainer.is_global_zero:
             data = trainer.datamodule  # type: ignore[attr-defined]
             report = write_report(self.run_dir, task, data, results, self.config, self.checkpoint)

@@ -28,7 +28,7 @@ def learning_curves(curves: Mapping[str, Sequence[tuple[float, float]]]) -> byte
     _curve(loss, curves.get("val/loss", ()), "validation", ORANGE)
     _curve(top1, curves.get("train/clip_top1", ()), "training clips", BLUE)
     _curve(top1, curves.get("val/video_top1", ()), "validation videos", ORANGE)
-    top1.set_ylim(0, 1.02)
+    top1.set_ylim(0, 1.02)  # the markers at 1 are not cut
     for axes, title in ((loss, "loss"), (top1, "top-1")):
         axes.set_xlabel("epoch", color=INK)
         axes.set_title(title, color=INK, fontsize=11)
@@ -54,6 +54,7 @@ def confusion(matrix: Tensor, names: Sequence[str]) -> bytes:
     side = max(3.5, 0.5 * num_classes) if num_classes <= MAX_COUNTED_CLASSES else 9  # inches
     figure = Figure(figsize=(side, side))
     axes = figure.add_subplot()
+    # A fixed range, so that the colours of two reports compare.
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted", color=INK)
     axes.set_ylabel("true", color=INK)

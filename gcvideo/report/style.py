@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 INK, MUTED, BLUE, ORANGE = "#1f2933", "#7b8794", "#2563eb", "#d9760b"
 
 
+# Figures are made by Figure() and not by pyplot, which keeps every figure and may look for a display.
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file, cropped to what is drawn."""
     stream = io.BytesIO()

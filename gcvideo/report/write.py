@@ -47,6 +47,7 @@ def write_report(
     report = _report(task, data, results, config, checkpoint)
     videos = [dataset.videos[index].name for index in results.indices.tolist()]
 
+    # The numbers first: the examples decode videos again, and no failure there may cost the results of a long test.
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(run_dir / "report.json", report.json_text())
     write_text(run_dir / "predictions.csv", predictions_csv(results, task.class_names, videos))

@@ -66,6 +66,7 @@ def compare(results: Mapping[str, Mapping[int, float]], baseline: str) -> list[R
     base = results.get(baseline, {})
     tests: dict[str, PairedTest] = {}
     for variant, values in results.items():
+        # A pair shares its seed, and with it the order of the data. A failed run costs only its own pair.
         shared = sorted(set(values) & set(base))
         if variant != baseline and len(shared) >= MIN_SEEDS:
             tests[variant] = paired_test([values[seed] - base[seed] for seed in shared])

@@ -50,6 +50,7 @@ class Sweep:
     def __post_init__(self) -> None:
         if self.baseline not in self.variants:
             raise UsageError(f"expected one of {', '.join(self.variants)} as baseline, got {self.baseline!r}")
+        # type() and not isinstance, because True is an int.
         are_integers = isinstance(self.seeds, list) and all(type(seed) is int for seed in self.seeds)
         if not are_integers or len(set(self.seeds)) < len(self.seeds):
             raise UsageError(f"expected a list of different integers as seeds, got {self.seeds}")
@@ -79,6 +80,7 @@ class Sweep:
         options.append(f"--name={self.run_folder(run).name}")
         options.append(f"--runs_dir={self.folder}")
         options.append(f"--seed_everything={run.seed}")
+        # JSON is YAML, which the command line reads: lists, null and booleans arrive as what they are.
         for key, value in {**self.settings, **self.variants[run.variant]}.items():
             options.append(f"--{key}={value if isinstance(value, str) else json.dumps(value)}")
         return options

@@ -30,6 +30,7 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> list[str]:
     Raises:
         UsageError: a configuration file can't be read, or a run of the same name has other settings.
     """
+    # Of all runs before the first starts: a changed setting is an error at once, not after hours.
     for run in sweep.runs:
         _claim(sweep, run)
     unfinished = [run for run in sweep.runs if read_metric(sweep, run) is None]
@@ -40,6 +41,7 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> list[str]:
         futures = {pool.submit(_fit_and_test, sweep, run, jobs, processes): run for run in unfinished}
         failed = _follow(sweep, futures)
     finally:  # on Ctrl-C the children stop as well
+        # Queued runs first, so that no thread starts another one when its process ends.
         pool.shutdown(wait=False, cancel_futures=True)
         processes.stop()
     write_tables(sweep)
@@ -83,7 +85,7 @@ def _fit_and_test(sweep: Sweep, run: Run, jobs: int, processes: Processes) -> bo
     """Train and test in child processes; whether both succeeded."""
     folder = sweep.run_folder(run)
     threads = max(1, (os.cpu_count() or 1) // jobs)  # else each of the jobs takes all cores, and they slow each other
-    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}  # the user's own setting wins
     with (folder / "log.txt").open("a", encoding="utf-8") as log, run_lock(folder) as lock:
         if lock is None:
             print(f"another process is running in {folder}", file=log)
@@ -98,6 +100,7 @@ def _commands(sweep: Sweep, run: Run) -> list[list[str]]:
     """`fit`, resumed where there is a checkpoint, and `test`."""
     gcvideo = [sys.executable, "-m", "gcvideo"]
     arguments = sweep.arguments(run)
+    # A run that was stopped before its first checkpoint starts anew.
     has_checkpoint = (sweep.run_folder(run) / "checkpoints" / "last.ckpt").exists()
     resume = ["--ckpt_path=last"] if has_checkpoint else []
     return [[*gcvideo, "fit", *arguments, *resume], [*gcvideo, "test", *arguments]]

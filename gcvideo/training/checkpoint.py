@@ -19,7 +19,7 @@ def load_task(checkpoint: str | Path) -> VideoTask:
         raise UsageError(f"no checkpoint {checkpoint}")
     try:
         return VideoTask.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
-    except UsageError:
+    except UsageError:  # says more than "not a checkpoint", such as which network to pass
         raise
     except Exception as error:  # bytes that are no checkpoint fail in any way
         raise UsageError(f"{checkpoint} is not a checkpoint of gcvideo: {_first_line(error)}") from error
@@ -32,6 +32,7 @@ def read_settings(checkpoint: str | Path) -> dict[str, dict[str, Any]]:
         UsageError: not a checkpoint.
     """
     try:
+        # mmap, because only the settings are needed and no weights.
         content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
         return {
             "model": dict(content.get("hyper_parameters", {})),

@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 def average_views(logits: Tensor) -> Tensor:
     """Scores of a video: the mean of its views' softmax, as papers average 10 x 3 views. [B, V, K] -> [B, K]."""
-    return logits.float().softmax(dim=-1).mean(dim=1)
+    return logits.float().softmax(dim=-1).mean(dim=1)  # float(): bfloat16 has 8 bits for a sum of 30 views
 
 
 def num_better(logits: Tensor, labels: Tensor) -> Tensor:
@@ -29,9 +29,9 @@ def num_better(logits: Tensor, labels: Tensor) -> Tensor:
         int64 [B, V].
     """
     num_views = logits.shape[1]
-    true_class = labels[:, None, None].expand(-1, num_views, 1)
+    true_class = labels[:, None, None].expand(-1, num_views, 1)  # [B, V, 1]
     true_logit = logits.gather(2, true_class)  # [B, V, 1]
-    return (logits > true_logit).sum(dim=-1)
+    return (logits > true_logit).sum(dim=-1)  # [B, V]
 
 
 def accuracies(num_classes: int, prefix: str) -> MetricCollection:
@@ -130,6 +130,7 @@ class VideoScores(Metric):
         unique, counts = indices.unique(return_counts=True)
         if len(unique) != num_videos:
             raise RuntimeError(f"videos counted more than once: {unique[counts > 1].tolist()}")
+        # Only here are V and K known on every rank, from the number of values that all ranks have together.
         better = _joined(self.better).view(num_videos, -1)  # [N, V]
         scores = _joined(self.scores).view(num_videos, -1)  # [N, K]
         order = indices.argsort()

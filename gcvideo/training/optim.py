@@ -13,11 +13,12 @@ from torch import nn
 
 Groups = list[dict[str, Any]]
 
-_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)  # the norm of GC blocks is a LayerNorm
 
 
 def sgd(groups: Groups, lr: float, momentum: float) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum."""
+    # torch refuses Nesterov without momentum.
     return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0)
 
 
@@ -80,6 +81,6 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> Groups:
     plain: list[nn.Parameter] = []
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if parameter.requires_grad:
+            if parameter.requires_grad:  # BackboneFinetuning adds frozen ones later, as a group of its own
                 (plain if name == "bias" or isinstance(module, _NORMS) else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]

@@ -78,6 +78,7 @@ class Schedule:
         """
         milestones = [round(epoch * steps_per_epoch) for epoch in self.milestones]
         warmup_steps = round(self.warmup_epochs * steps_per_epoch)
+        # During the warm-up this is the value at its end, where the line must arrive.
         after_warmup = SCHEDULES[self.name](max(step, warmup_steps), total_steps, milestones, self.gamma)
         if step >= warmup_steps:
             return after_warmup
@@ -113,6 +114,7 @@ class LearningRate(Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         total_steps, steps_per_epoch = run_length(trainer)
+        # global_step counts optimizer steps: accumulated batches share one rate.
         lr = self._peak * self.schedule.factor(trainer.global_step, total_steps, steps_per_epoch)
         for group in self._groups(trainer):
             group["lr"] = lr
@@ -131,6 +133,7 @@ def effective_batch(trainer: pl.Trainer) -> int:
     """
     sources = (getattr(trainer, "datamodule", None), trainer.train_dataloader)
     sizes = [getattr(source, "batch_size", None) for source in sources]
+    # The data module first: its loader of shards collates by itself and has batch_size None.
     per_device = sizes[0] or sizes[1]
     if per_device is None:
         raise UsageError(
@@ -149,6 +152,7 @@ def run_length(trainer: pl.Trainer) -> tuple[int, int]:
         UsageError: the run has no end, or epochs no length.
     """
     steps_per_epoch = trainer.num_training_batches / trainer.accumulate_grad_batches
+    # Lightning's -1 stands for no limit.
     epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
     max_steps = trainer.max_steps if trainer.max_steps > 0 else math.inf
     total_steps = min(math.ceil(steps_per_epoch) * epochs if steps_per_epoch < math.inf else math.inf, max_steps)
@@ -157,6 +161,7 @@ def run_length(trainer: pl.Trainer) -> tuple[int, int]:
             "the learning-rate schedule needs a run of known length: set trainer.max_epochs or trainer.max_steps, and "
             "for a loader without a length also trainer.limit_train_batches"
         )
+    # Rounded up: Lightning steps at the end of an epoch even if fewer batches have been accumulated.
     return int(total_steps), math.ceil(steps_per_epoch)
 
 

@@ -90,6 +90,7 @@ class VideoTask(pl.LightningModule):
             raise UsageError(f"the checkpoint holds a network of its own, {net}: pass net=<an instance of it>")
         self.optim, self.schedule = as_settings(Optimization, optim), as_settings(Schedule, schedule)
         self.pixels, self.execution = as_settings(Pixels, pixels), as_settings(Execution, execution)
+        # Plain values only: a checkpoint that holds any other class does not load weights-only.
         self.save_hyperparameters(
             {
                 "class_names": list(class_names),
@@ -115,8 +116,10 @@ class VideoTask(pl.LightningModule):
             _refuse_unused(network=network, dropout=dropout)
             self.net = _with_blocks(net, blocks, block)
         if self.execution.channels_last:
+            # torch raises for a 4-D kernel in channels_last_3d, which the image models have.
             is_3d = any(parameter.ndim == 5 for parameter in self.net.parameters())
             self.net = self.net.to(memory_format=torch.channels_last_3d if is_3d else torch.channels_last)
+        # Not persistent: they are settings, and the state dict holds the network only.
         self.register_buffer("mean", torch.tensor(self.pixels.mean).view(-1, 1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(self.pixels.std).view(-1, 1, 1, 1), persistent=False)
         if self.execution.compile:
@@ -141,6 +144,7 @@ class VideoTask(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Refuse what cannot work with this task, and load the weights that a training starts from."""
+        # Weights are loaded here and not in __init__: to resume or evaluate, the file need not exist any more.
         refuse_tuners(self.trainer, self.optim)
         h = self.hparams
         if stage != "fit" or not h["weights"] or not self.starts_from_weights:
@@ -182,11 +186,13 @@ class VideoTask(pl.LightningModule):
         frames, labels, _ = batch
         logits = self(frames).flatten(0, 1)  # [B, K]: training has one view
         loss = F.cross_entropy(logits, labels, label_smoothing=self.optim.label_smoothing)
+        # Lightning would train on, save weights that are NaN, and exit with 0.
         if not torch.isfinite(loss):
             raise GcvideoError(f"the training loss is {loss.item()} at step {self.global_step}; lower model.lr")
         self.train_top1.update(logits, labels)
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(labels))
         self.log_dict(self.train_top1, prog_bar=False, on_step=False, on_epoch=True)
+        # Of this batch, for the progress bar; the loggers get the accuracy of the epoch.
         top1 = (logits.argmax(dim=1) == labels).float().mean()
         self.log("top1", top1, prog_bar=True, logger=False, batch_size=len(labels))
         return loss
@@ -218,6 +224,7 @@ class VideoTask(pl.LightningModule):
         self.clip_accuracy.update(clip_logits, clip_labels)
         self.video_accuracy.update(average_views(logits), labels)
         if stage == "val":
+            # Without label smoothing, so that runs with different smoothing compare.
             loss = F.cross_entropy(clip_logits, clip_labels)
             self.log("val/loss", loss, on_epoch=True, batch_size=len(labels), sync_dist=True)
         for metrics in (self.clip_accuracy, self.video_accuracy):
