@@ -33,6 +33,7 @@ FRAMEWORKS = ("pytorch_lightning", "torchmetrics")
 FORBIDDEN = {
     "errors.py": ("gcvideo", "torch"),
     "files.py": ("gcvideo", "torch"),
+    "figures.py": ("gcvideo", "torch"),
     "blocks/*.py": ("gcvideo.insertion", "gcvideo.models", "gcvideo.data", "gcvideo.training", "torchvision"),
     "insertion.py": ("gcvideo", "torchvision", "pytorchvideo", *FRAMEWORKS),
     "models/*.py": ("gcvideo.data", "gcvideo.training", "gcvideo.analysis", "gcvideo.dataset_tools", *FRAMEWORKS),
@@ -71,7 +72,7 @@ ONLY_IN = {
     "torchcodec": ("data/decode/torchcodec_reader.py",),
     "pytorchvideo": ("models/parts.py",),
     "scipy": ("sweep/comparison.py",),
-    "matplotlib": ("report/plots.py", "report/style.py", "sweep/plot.py", "dataset_tools/histograms.py"),
+    "matplotlib": ("figures.py", "report/plots.py", "sweep/plot.py", "dataset_tools/histograms.py"),
     "jinja2": ("report/page.py",),
     "av": (
         "dataset_tools/synthetic.py", "dataset_tools/scene.py", "dataset_tools/transcode.py",

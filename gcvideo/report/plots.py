@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gcvideo.report.style import BLUE, INK, MUTED, ORANGE, literal, png
+from gcvideo.figures import BLUE, INK, MUTED, ORANGE, literal, png
 
 MAX_NAMED_CLASSES = 40  # names of more do not fit on the axes
 MAX_COUNTED_CLASSES = 16  # numbers in more cells are too small to read

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gcvideo.report.style import BLUE, INK, MUTED, ORANGE, literal, png
+from gcvideo.figures import BLUE, INK, MUTED, ORANGE, literal, png
 from gcvideo.sweep.comparison import Row
 
 

@@ -12,8 +12,8 @@ from torch import nn
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation, Views
-from gcvideo.report import write_report
 from gcvideo.report.page import describe_model
+from gcvideo.report.write import write_report
 from gcvideo.training.metrics import VideoResults
 from gcvideo.training.task import VideoTask
 

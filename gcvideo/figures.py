@@ -1,4 +1,4 @@
-"""Colours and file format of every figure of reports and sweeps."""
+"""Colours and file format of every figure: of reports, sweeps and `gcvideo check`."""
 
 import io
 
