@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcvideo.cli.parser import Verb, positive_float, positive_int, verb_parser
-from gcvideo.dataset_tools.plan import Part
 from gcvideo.errors import GcvideoError, UsageError
 
 if TYPE_CHECKING:
     from gcvideo.dataset_tools.check import CheckSummary
     from gcvideo.dataset_tools.findings import Finding
+    from gcvideo.dataset_tools.plan import Part
     from gcvideo.dataset_tools.summary import Summary
 
 _SHOWN = 5
@@ -224,7 +224,9 @@ def _as_usage_errors(*kinds: type[Exception]) -> Iterator[None]:
         raise UsageError(str(error)) from error
 
 
-def _part(text: str) -> Part:
+def _part(text: str) -> "Part":
+    from gcvideo.dataset_tools.plan import Part
+
     number, _, count = text.partition("/")
     try:
         return Part(int(number), int(count))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gcvideo import __version__
 from gcvideo.cli import datasets, experiments, networks
-from gcvideo.cli.help import stored_help
+from gcvideo.cli.help import DESCRIPTIONS, stored_help
 from gcvideo.cli.parser import Verb
 from gcvideo.errors import GcvideoError
 
@@ -31,7 +31,7 @@ Video recognition with Global Context blocks.
 --config FILE, --print_config, --ckpt_path FILE|last|best, --trainer.max_epochs 8, --model.lr 0.1, --data.batch_size 16.
 """
 
-TRAINING_VERBS = ("fit", "validate", "test", "predict")
+TRAINING_VERBS = tuple(DESCRIPTIONS)
 """They read their arguments by LightningCLI; see `cli.training`."""
 
 VERBS: dict[str, Verb] = {**experiments.VERBS, **networks.VERBS, **datasets.VERBS}

@@ -148,17 +148,14 @@ class GcvideoCLI(LightningCLI):
         for callback in own_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(self.run_dir / "checkpoints")  # where `--ckpt_path` looks
-        callbacks = [*own_callbacks, *self._callbacks(config, trainer)]
-        if self.verb == "fit":
-            kwargs["logger"] = self._loggers(trainer.get("logger"))
-        elif trainer.get("logger") is True or trainer.get("logger") is None:  # not one that the user has asked for
-            kwargs["logger"] = False
+        callbacks = [*own_callbacks, *self._callbacks(config, trainer, own_callbacks)]
+        kwargs["logger"] = self._loggers(trainer.get("logger"))
         return super().instantiate_trainer(callbacks=callbacks, default_root_dir=str(self.run_dir), **kwargs)
 
-    def _callbacks(self, config: Namespace, trainer: Any) -> list[Any]:
+    def _callbacks(self, config: Namespace, trainer: Any, own_callbacks: Sequence[Any]) -> list[Any]:
         """What every run has besides the callbacks of the user."""
         callbacks: list[Any] = [BrokenVideos()]
-        has_bar = any(isinstance(callback, ProgressBar) for callback in trainer.get("callbacks") or [])
+        has_bar = any(isinstance(callback, ProgressBar) for callback in own_callbacks)
         if trainer.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(_ProgressBar())
         if self.verb == "fit":
@@ -189,10 +186,15 @@ class GcvideoCLI(LightningCLI):
         )
 
     def _loggers(self, requested: Any) -> Any:
-        """TensorBoard by default; the CSV files, from which the report draws its curves, with any logger."""
+        """Loggers of the run. Only `fit` logs without being asked to: to TensorBoard, and always to the CSV files from
+        which the report draws its curves.
+        """
+        is_default = requested in (None, True)
+        if self.verb != "fit":
+            return False if is_default else requested
         if requested is False:
             return False
-        if requested in (None, True):
+        if is_default:
             requested = TensorBoardLogger(self.run_dir, name="tensorboard", version="")
         loggers = list(requested) if isinstance(requested, list | tuple) else [requested]
         # A CSVLogger deletes the file that it finds: each session of a run writes a version of its own.
