@@ -53,11 +53,15 @@ class WeightsReport:
 
 
 class _Tensors(NamedTuple):
-    """Tensors of a file or of a model, by name; `keys` are their names in `layout`."""
+    """Tensors of a file or of a model, by name.
+
+    `keys` are their names in `layout`, the closest one; `unknown` are keys that it has no name for.
+    """
 
     layout: str
     keys: dict[TensorName, str]
     values: dict[TensorName, Tensor]
+    unknown: list[str]
 
 
 class _Fate(NamedTuple):
@@ -96,8 +100,16 @@ def load_weights(model: nn.Module, path: str | Path, inflation: Inflation = "mea
     if inflation not in INFLATIONS:
         raise UsageError(f"inflation must be one of {INFLATIONS}, got {inflation!r}")
     state = read_state(path)
-    file = _tensors_of_file(state, path)
-    own = _tensors_of_model(model)
+    file = _parse(state)
+    if file.unknown:
+        raise WeightsError(
+            f"{path}: not a bottleneck ResNet of a supported project; closest are the names of {file.layout}, "
+            f"which has no {some(file.unknown)}"
+        )
+    own_state = model.state_dict()
+    own = _parse(own_state)
+    if own.unknown:
+        raise WeightsError(f"load_weights needs a model of create_model; this one has {some(own.unknown)}")
     _check_sites(file, own, path)
     _check_non_local(model, file, path)
 
@@ -108,7 +120,7 @@ def load_weights(model: nn.Module, path: str | Path, inflation: Inflation = "mea
 
     # The whole state, so that load_state_dict can be strict: tensors without a value are replaced by themselves.
     filled = {key: fate.value for key, fate in fates.items() if fate.value is not None}
-    model.load_state_dict({**model.state_dict(), **filled})
+    model.load_state_dict({**own_state, **filled})
     return WeightsReport(
         path=str(path),
         layout=file.layout,
@@ -119,24 +131,10 @@ def load_weights(model: nn.Module, path: str | Path, inflation: Inflation = "mea
     )
 
 
-def _tensors_of_file(state: dict[str, Tensor], path: str | Path) -> _Tensors:
+def _parse(state: dict[str, Tensor]) -> _Tensors:
     layout = detect(state)
     parsed = LAYOUTS[layout].parse(state)
-    if parsed.unknown:
-        raise WeightsError(
-            f"{path}: not a bottleneck ResNet of a supported project; closest are the names of {layout}, "
-            f"which has no {some(parsed.unknown)}"
-        )
-    return _Tensors(layout, parsed.keys, {name: state[key] for name, key in parsed.keys.items()})
-
-
-def _tensors_of_model(model: nn.Module) -> _Tensors:
-    state = model.state_dict()
-    layout = detect(state)
-    parsed = LAYOUTS[layout].parse(state)
-    if parsed.unknown:
-        raise WeightsError(f"load_weights needs a model of create_model; this one has {some(parsed.unknown)}")
-    return _Tensors(layout, parsed.keys, {name: state[key] for name, key in parsed.keys.items()})
+    return _Tensors(layout, parsed.keys, {name: state[key] for name, key in parsed.keys.items()}, parsed.unknown)
 
 
 def _check_sites(file: _Tensors, own: _Tensors, path: str | Path) -> None:
