@@ -1,6 +1,6 @@
 """Blocks that can be put into any network; imports torch only.
 
-A new family is one file, which defines its classes and its `Family`, and two lines here: its import and its row.
+A new family is one file, which defines its classes and its `Family`, and three lines here: two imports and its row.
 """
 
 from torch import nn

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
 
 from gcvideo.errors import UsageError
 from gcvideo.files import json_text, write_text
@@ -31,8 +32,9 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> list[str]:
         UsageError: a configuration file can't be read, or a run of the same name has other settings.
     """
     # Of all runs before the first starts: a changed setting is an error at once, not after hours.
+    config_settings = sweep.config_settings()
     for run in sweep.runs:
-        _claim(sweep, run)
+        _claim(sweep.run_folder(run), [*sweep.arguments(run), *config_settings])
     unfinished = [run for run in sweep.runs if read_metric(sweep, run) is None]
     print(f"{len(sweep.runs)} runs, {len(sweep.runs) - len(unfinished)} done already", flush=True)
     processes = Processes()
@@ -48,10 +50,8 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> list[str]:
     return failed
 
 
-def _claim(sweep: Sweep, run: Run) -> None:
+def _claim(folder: Path, settings: list[str]) -> None:
     """Create the folder of a run with a note of its settings, or check that they are the same as before."""
-    folder = sweep.run_folder(run)
-    settings = [*sweep.arguments(run), *sweep.config_settings()]
     note = folder / "sweep.json"
     if not note.exists():
         folder.mkdir(parents=True, exist_ok=True)
