@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gcvideo.dataset_tools.scene import CLASS_NAMES, NUM_FRAMES, SIZE, make_video
+from gcvideo.dataset_tools.scene import CLASS_NAMES, LEFT, NUM_FRAMES, RIGHT, SIZE, lower_direction, make_video
 from gcvideo.files import csv_text, replacing, write_text
+
+# Of 25 training videos of a 'same' class, two drift right-right and all others left-left.
+RARE_ROUNDS, ROUNDS = (6, 18), 25
 
 
 def write_video(path: Path, frames: NDArray[np.uint8], fps: int = 15) -> None:
@@ -39,9 +42,13 @@ def write_dataset(
     seed: int = 0,
     workers: int | None = None,
 ) -> Path:
-    """Write videos and `manifest.csv` (path, label, split, distance) into folder `out`.
+    """Write videos and `manifest.csv` (path, label, split, directions) into folder `out`.
 
-    Classes are balanced in each split. Half of the videos of a split named 'train' are near, all others are far.
+    Classes are balanced in each split, and so are the directions in a class, with one exception: in a split named
+    'train', 92 % of the videos of the 'same' classes drift left-left and 8 % right-right. Then the loss rewards either
+    direction alone (left-left is mostly 'same'), so that features of directions form within an epoch; what they leave
+    wrong is right-right, which takes the relation. With balanced directions neither direction is rewarded before the
+    other is known, and training waits on a plateau of random length.
 
     Args:
         out: folder, created if missing. The manifest is written last, so a set with a manifest is complete.
@@ -73,28 +80,41 @@ def write_dataset(
     with multiprocessing.get_context("spawn").Pool(workers or os.cpu_count()) as pool:
         pool.map(work, clips, chunksize=32)
     manifest = out / "manifest.csv"
-    rows = ((clip.path, CLASS_NAMES[clip.label], clip.split, "near" if clip.near else "far") for clip in clips)
-    write_text(manifest, csv_text(("path", "label", "split", "distance"), rows))
+    rows = ((clip.path, CLASS_NAMES[clip.label], clip.split, _directions(clip)) for clip in clips)
+    write_text(manifest, csv_text(("path", "label", "split", "directions"), rows))
     return manifest
 
 
 @dataclass(frozen=True, slots=True)
 class _PlannedClip:
-    """A video of the set that is to be written; `seed` is that of `make_video`."""
+    """A video of the set that is to be written; `label`, `upper` and `seed` are arguments of `make_video`."""
 
     path: str
     label: int
+    upper: int
     split: str
-    near: bool
     seed: tuple[int, int, int]
 
 
 def _planned_clip(split: str, index: int, seed: tuple[int, int, int]) -> _PlannedClip:
-    """Video `index` of a split. Labels alternate; of training videos, every other round of all labels is near."""
+    """Video `index` of a split. Labels alternate: a round has a video of each."""
     round_number, label = divmod(index, len(CLASS_NAMES))
-    near = split == "train" and round_number % 2 == 0
-    return _PlannedClip(f"{split}/{CLASS_NAMES[label]}_{index:05d}.mp4", label, split, near, seed)
+    path = f"{split}/{CLASS_NAMES[label]}_{index:05d}.mp4"
+    return _PlannedClip(path, label, upper_direction(split, label, round_number), split, seed)
+
+
+def upper_direction(split: str, label: int, round_number: int) -> int:
+    """Direction of the upper band in a round of all labels: alternating, but for 'same' in training."""
+    if split == "train" and CLASS_NAMES[label].endswith("same"):
+        return RIGHT if round_number % ROUNDS in RARE_ROUNDS else LEFT
+    return RIGHT if round_number % 2 else LEFT
+
+
+def _directions(clip: _PlannedClip) -> str:
+    """Directions of the upper and the lower band, such as "left-right"."""
+    directions = (clip.upper, lower_direction(clip.label, clip.upper))
+    return "-".join("left" if direction == LEFT else "right" for direction in directions)
 
 
 def _write_one(clip: _PlannedClip, out: Path, num_frames: int, size: int) -> None:
-    write_video(out / clip.path, make_video(clip.seed, clip.label, num_frames, size, near=clip.near))
+    write_video(out / clip.path, make_video(clip.seed, clip.label, clip.upper, num_frames, size))
