@@ -104,8 +104,8 @@ class Clip:
     def uniform(self, num_frames: int, fps: float, views: int) -> Tensor:
         """Clips spread evenly, the first at the start of the video and the last at its end; one is the centre clip.
 
-        With spacing "slowfast", the first of any number of clips is at the start; with "mmaction", single frames (T = 1)
-        are the middles of V equal parts. See the head of this module.
+        With spacing "slowfast", one clip is at the start, and several don't reach the end; with "mmaction", single
+        frames (T = 1) are the middles of V equal parts. See the head of this module.
 
         Args:
             num_frames, fps: of the video, as in `random`.
