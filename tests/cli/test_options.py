@@ -16,7 +16,7 @@ from gcvideo.cli.write_help import generated_help
 TESTS = Path(__file__).parents[1]
 
 # Settings of the model and of the data: option -> a value that is not the default. One network and one of one's own
-# exclude each other; `net` has a test of its own.
+# exclude each other, and so do boxes of random area and a geometry: `net` and `min_area` have tests of their own.
 MODEL = {
     "class_names": ["x", "y"],
     "network": "slowonly_tiny",
@@ -55,12 +55,13 @@ DATA = {
     "clip.spacing": "slowfast",
     "augment.size": 32,
     "augment.short_side": [36, 40],
-    "augment.min_area": 0.5,
     "augment.flip": False,
+    "augment.geometry": "slowfast",
     "views.temporal": 2,
     "views.spatial": 1,
     "views.size": 34,
     "views.short_side": 38,
+    "views.geometry": "slowfast",
     "decoder": "decord",
     "batch_size": 3,
     "num_workers": 1,
@@ -103,7 +104,8 @@ def test_every_setting_of_model_and_data_arrives(tmp_path, monkeypatch):
     flags = [*arguments("model", MODEL), *arguments("data", DATA), *arguments("", RUN), "--trainer.accelerator=cpu"]
     cli = Prepared("fit", flags)
     options = {name for name in cli._parser("fit").option_names() if not name.startswith("trainer")}
-    expected = {f"model.{name}" for name in MODEL} | {f"data.{name}" for name in DATA} | set(RUN) | {"model.net"}
+    expected = {f"model.{name}" for name in MODEL} | {f"data.{name}" for name in DATA} | set(RUN)
+    expected |= {"model.net", "data.augment.min_area"}
     sections = {f"{group}.{name.split('.')[0]}" for group, names in (("model", MODEL), ("data", DATA)) for name in names
                 if "." in name}  # fmt: skip
     assert options - LIGHTNING - sections == expected
@@ -113,6 +115,12 @@ def test_every_setting_of_model_and_data_arrives(tmp_path, monkeypatch):
         assert stored(cli.datamodule.hparams, name) == value, name
     assert cli.run_dir == Path("elsewhere/mine")
     assert any(type(callback).__name__ == "EMAWeightAveraging" for callback in cli.trainer.callbacks)
+
+
+def test_boxes_of_random_area_arrive(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--model.class_names=[a,b]", "--data.augment.min_area=0.5", "--trainer.accelerator=cpu"]
+    assert stored(Prepared("fit", flags).datamodule.hparams, "augment.min_area") == 0.5
 
 
 def test_no_value_is_a_default(tmp_path, monkeypatch):
