@@ -13,8 +13,7 @@ Where the directions are balanced, as in validation and test, no model can read 
   distribution in all classes. (A band that does not hop has the height of a random, frozen hop phase.)
 - One band: it is the same video in 'same' and in 'opposite'; only the other band differs.
 - Both bands, each on its own: a network whose units see at most one band (`band_gap`) adds up a score of the upper and
-  a score of the lower band. "Same or opposite" is the exclusive-or of the two directions. A sum of two scores is right
-  on at most three of the four pairs of directions: 3/4 is the best accuracy of such a network.
+  a score of the lower band, which is right on at most 3/4 of the videos (`relation`).
 
 Letters: T frames.
 """
@@ -32,11 +31,11 @@ NUM_FRAMES, SIZE = 20, 64  # of a video; width and height in pixels
 CLASS_NAMES = tuple(f"{gait}_{relation}" for gait in GAITS for relation in RELATIONS)
 
 SPEED = {"walk": 1 / 20, "run": 1 / 11, "hop": 1 / 20}  # picture widths a frame
-HOP_HEIGHT, HOP_PERIOD_FRAMES = 1 / 28, 8  # amplitude in picture heights
+HOP_HEIGHT, HOP_PERIOD_FRAMES = 1 / 14, 8  # amplitude in picture heights
 BAND_HEIGHT = 21 / 64  # in picture heights
 DARKNESS = 16  # value of the pixels between the bands
-# Decay of the texture's spectrum. Its waves are longer than twice the motion of 'run' per frame: shorter ones would seem
-# to move backwards (the wagon-wheel effect).
+# Decay of the texture's spectrum. Its waves are longer than twice the motion of 'run' per frame: shorter ones would
+# seem to move backwards (the wagon-wheel effect).
 SMOOTHNESS = 1.2
 
 

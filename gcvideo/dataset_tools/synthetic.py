@@ -3,35 +3,13 @@
 import multiprocessing
 import os
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from gcvideo.dataset_tools.h264 import write_video
+from gcvideo.dataset_tools.relation import kinds_of
 from gcvideo.dataset_tools.scene import CLASS_NAMES, LEFT, NUM_FRAMES, RIGHT, SIZE, lower_direction, make_video
-from gcvideo.files import csv_text, replacing, write_text
-
-# Of 25 training videos of a 'same' class, two drift right-right and all others left-left.
-RARE_ROUNDS, ROUNDS = (6, 18), 25
-
-
-def write_video(path: Path, frames: NDArray[np.uint8], fps: int = 15) -> None:
-    """Write [T, H, W, 3] uint8 as H.264 in MP4; H and W even. Equal frames give equal bytes."""
-    import av
-
-    with replacing(path) as partial_file, av.open(str(partial_file), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps))
-        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
-        stream.options = {"crf": "18", "preset": "veryfast", "g": "12", "threads": "1"}
-        # mbtree reads uninitialised memory: equal frames would now and then give other bytes (x264 in PyAV 18.1)
-        stream.options |= {"x264-params": "mbtree=0"}
-        for frame in frames:
-            # converted here: left to the encoder, equal frames sometimes give other bytes (PyAV 18.1)
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
+from gcvideo.files import csv_text, write_text
 
 
 def write_dataset(
@@ -44,11 +22,8 @@ def write_dataset(
 ) -> Path:
     """Write videos and `manifest.csv` (path, label, split, directions) into folder `out`.
 
-    Classes are balanced in each split, and so are the directions in a class, with one exception: in a split named
-    'train', 92 % of the videos of the 'same' classes drift left-left and 8 % right-right. Then the loss rewards either
-    direction alone (left-left is mostly 'same'), so that features of directions form within an epoch; what they leave
-    wrong is right-right, which takes the relation. With balanced directions neither direction is rewarded before the
-    other is known, and training waits on a plateau of random length.
+    Classes are balanced in each split. So are directions in each class, but for the 'same' classes of a split named
+    'train', of which 92 % drift left-left (`relation` says why).
 
     Args:
         out: folder, created if missing. The manifest is written last, so a set with a manifest is complete.
@@ -104,10 +79,9 @@ def _planned_clip(split: str, index: int, seed: tuple[int, int, int]) -> _Planne
 
 
 def upper_direction(split: str, label: int, round_number: int) -> int:
-    """Direction of the upper band in a round of all labels: alternating, but for 'same' in training."""
-    if split == "train" and CLASS_NAMES[label].endswith("same"):
-        return RIGHT if round_number % ROUNDS in RARE_ROUNDS else LEFT
-    return RIGHT if round_number % 2 else LEFT
+    """Direction of the upper band in a round of all labels; kind 0 of `relation` is LEFT."""
+    is_same = CLASS_NAMES[label].endswith("same")
+    return (LEFT, RIGHT)[kinds_of(split, is_same, round_number).first]
 
 
 def _directions(clip: _PlannedClip) -> str:

@@ -16,9 +16,9 @@ from gcvideo.data.decode import VideoDecodeError
 from gcvideo.dataset_tools.entries import Entry, read_entries
 from gcvideo.dataset_tools.examine import VideoFacts, examine, look_of
 from gcvideo.dataset_tools.findings import LOOK_BITS, find
+from gcvideo.dataset_tools.h264 import write_video
 from gcvideo.dataset_tools.options import Encoding
 from gcvideo.dataset_tools.scene import RIGHT, make_video
-from gcvideo.dataset_tools.synthetic import write_video
 from gcvideo.dataset_tools.transcode import transcode
 from tests.data.corpus import CLIPS
 

@@ -197,7 +197,7 @@ def test_equal_frames_give_equal_bytes(tmp_path):
     code = (
         "import sys, pathlib\n"
         "from gcvideo.dataset_tools.scene import make_video\n"
-        "from gcvideo.dataset_tools.synthetic import write_video\n"
+        "from gcvideo.dataset_tools.h264 import write_video\n"
         "write_video(pathlib.Path(sys.argv[1]), make_video((0, 5), 0, 1))\n"
     )
     written = set()
