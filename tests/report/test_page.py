@@ -12,6 +12,7 @@ from torch import nn
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation, Views
+from gcvideo.report.interval import wilson
 from gcvideo.report.page import describe_model
 from gcvideo.report.write import write_report
 from gcvideo.training.metrics import VideoResults
@@ -78,6 +79,7 @@ def test_hostile_names_are_escaped(tmp_path, tested):
     assert "script" not in page.tags
     assert all(set(image) == {"alt", "src"} for image in page.images)  # no attribute was smuggled in
     assert len(page.images) == 2 + 3  # no curves
+    assert "0.667 0.208 to 0.939 video top-1" in page.text
     assert "No curves were logged." in page.text
     captions = [image["alt"] for image in page.images[2:]]
     for name, caption in zip(HOSTILE, sorted(captions)):
@@ -98,7 +100,9 @@ def test_the_keys_of_report_json(tmp_path, tested):
     write_report(tmp_path / "run", task, data, results, {"seed_everything": 7, "model": {}}, "best.ckpt")
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert list(report) == [
-        *("evaluated", "listed", "video_top1", "video_top5", "clip_top1", "clip_top5", "per_class", "confusion"),
+        *("evaluated", "listed", "video_top1", "video_top5", "clip_top1", "clip_top5"),
+        *("video_top1_interval", "video_top5_interval", "clip_top1_interval", "clip_top5_interval"),
+        *("per_class", "confusion"),
         *("official", "views", "clip", "broken_videos", "model", "checkpoint", "seed", "config", "versions"),
         *("commit", "written"),
     ]
@@ -107,7 +111,9 @@ def test_the_keys_of_report_json(tmp_path, tested):
     assert (report["seed"], report["checkpoint"], report["official"]) == (7, "best.ckpt", None)
     assert report["model"]["input"] == [3, 4, 32, 32]
     assert set(report["model"]) == {"parameters", "macs_per_view", "macs_counter", "input"}
-    assert [set(row) for row in report["per_class"]] == [{"name", "videos", "top1"}] * 3
+    assert [set(row) for row in report["per_class"]] == [{"name", "videos", "top1", "top1_interval"}] * 3
+    assert report["video_top1_interval"] == pytest.approx(wilson(2 / 3, 3))
+    assert report["per_class"][0]["top1_interval"] == pytest.approx(wilson(report["per_class"][0]["top1"], 1))
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert f"<h1>run: {type(task.net).__name__}</h1>" in page  # neither the run nor the network is named in the config
 
