@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-from html.parser import HTMLParser
 
 import pytest
 import torch
@@ -17,29 +16,7 @@ from gcvideo.report.page import describe_model
 from gcvideo.report.write import write_report
 from gcvideo.training.metrics import VideoResults
 from gcvideo.training.task import VideoTask
-
-HOSTILE = ("<script>alert(1)</script>", "{{7*7}} {% raw %}", "\" onerror='alert(2)' & $\\bad{$")
-
-
-class Page(HTMLParser):
-    """What a browser makes of the page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.words, self.images = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        if tag == "img":
-            self.images.append(dict(attributes))
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
+from tests.pages import HOSTILE, Page
 
 
 @pytest.fixture
