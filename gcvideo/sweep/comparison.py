@@ -61,6 +61,7 @@ def compare(results: Mapping[str, Mapping[int, float]], baseline: str, threshold
         if variant != baseline and shared:
             tests[variant] = paired_test([values[seed] - base[seed] for seed in shared])
     corrected = holm({variant: test.p for variant, test in tests.items()})
+    tests = {variant: test._replace(p=corrected[variant]) for variant, test in tests.items()}
     # A corrected p grows with every p, so this is the best that each variant could have reached.
     reachable = holm({variant: smallest_p(test.num_seeds) for variant, test in tests.items()})
 
@@ -68,7 +69,6 @@ def compare(results: Mapping[str, Mapping[int, float]], baseline: str, threshold
     for variant, values in results.items():
         if values:
             test = tests.get(variant)
-            test = test and test._replace(p=corrected[variant])
             verdict = "baseline" if variant == baseline else _verdict(test, reachable.get(variant, 1.0))
             seeds = None if threshold is None else passed(list(values.values()), threshold)
             rows.append(Row(variant, dict(values), verdict, seeds, test))

@@ -17,7 +17,7 @@ from gcvideo.report.interval import CONFIDENCE, Interval
 
 ALPHA = 0.05
 MAX_EXACT_SEEDS = 16
-_NOISE = 1e-7  # of accuracies that are equal: report.json held float32 at first
+_NOISE = 1e-7  # between equal accuracies; older reports hold float32
 
 
 class PairedTest(NamedTuple):

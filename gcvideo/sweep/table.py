@@ -31,8 +31,8 @@ def variants_table(sweep: Sweep, rows: Sequence[Row]) -> Table:
     legend = (
         "Spread: standard deviation over seeds. Runs that failed or have not finished are left out. Differences are "
         "paired by seed; the interval (Student's t) describes their mean. p decides: an exact sign-flip test over "
-        f"seeds, corrected for {num_comparisons} comparisons (Holm). Below {ALPHA} it is called significant, which "
-        f"takes at least {seeds_needed(num_comparisons)} seeds."
+        f"seeds, corrected for the number of comparisons (Holm), here {num_comparisons}. Below {ALPHA} it is called "
+        f"significant, which takes at least {seeds_needed(num_comparisons)} seeds."
     )
     if threshold:
         legend += (
@@ -69,9 +69,8 @@ class RunCell(NamedTuple):
     videos: str
 
     def __str__(self) -> str:
-        return (
-            self.value + (f" ({self.interval})" if self.interval else "") + (f", {self.videos}" if self.videos else "")
-        )
+        accuracy = f"{self.value} ({self.interval})" if self.interval else self.value
+        return f"{accuracy}, {self.videos}" if self.videos else accuracy
 
 
 def run_cells(outcomes: Mapping[Run, Outcome], videos: Mapping[Run, McNemar]) -> dict[Run, RunCell]:

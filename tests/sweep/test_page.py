@@ -52,7 +52,7 @@ def test_the_tables_of_two_runs(demo):
     text = (demo.folder / "table.md").read_text()
     assert "| gc | 1 | 0.857 |  | +0.238 |  | 1.000 | too few seeds to tell |\n" in text
     assert "| 0 | 0.619 (0.409 to 0.792) | 0.857 (0.654 to 0.950), 6 : 0, p = 0.031, without 2 videos that " in text
-    assert "corrected for 1 comparisons (Holm)" in text
+    assert "number of comparisons (Holm), here 1" in text
     assert "at least 6 seeds" in text
 
 
