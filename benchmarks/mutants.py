@@ -83,7 +83,7 @@ READING = {
 COMPARISON = {
     "unpaired": (
         "[values[seed] - base[seed] for seed in shared]",
-        "[values[s] - base[t] for s in shared for t in shared]",
+        "[a - b for a, b in zip(sorted(values.values()), sorted(base.values()))]",
     ),
     "too few seeds are called not significant": ("reachable_p >= ALPHA", "False"),
     "too few seeds without the correction": (
