@@ -83,22 +83,35 @@ READING = {
 COMPARISON = {
     "unpaired": (
         "[values[seed] - base[seed] for seed in shared]",
-        "[values[s] - base[t] for s in shared for t in shared]",
+        "[a - b for a, b in zip(sorted(values.values()), sorted(base.values()))]",
     ),
-    "not corrected for the number of variants": ("p * (len(p_values) - step)", "p"),
-    "normal instead of t": (
-        "interval = test.confidence_interval(CONFIDENCE)",
-        "interval = type('I', (), dict(zip(('low', 'high'), "
-        "stats.norm.interval(CONFIDENCE, center, stats.sem(differences)))))",
+    "too few seeds are called not significant": ("reachable_p >= ALPHA", "False"),
+    "too few seeds without the correction": (
+        "reachable.get(variant, 1.0)",
+        "smallest_p(test.num_seeds) if test else 1",
     ),
 }
+STATISTICS = {
+    "not corrected for the number of variants": ("p * (len(p_values) - step)", "p"),
+    "normal instead of t": (
+        "stats.t.ppf((1 + CONFIDENCE) / 2, num_seeds - 1)",
+        "stats.norm.ppf((1 + CONFIDENCE) / 2)",
+    ),
+    "signs flipped one-sided": ("np.abs((1 - 2 * bits) @ np.asarray(differences))", "(1 - 2 * bits) @ differences"),
+    "equal means are not found": (" - _NOISE", ""),
+    "the observed signs are not one of the choices": ("        bits[0] = 0", "        #"),
+    "a seed at the threshold has not passed": ("value >= threshold", "value > threshold"),
+    "McNemar on videos that both have right": ("variant[video] and not baseline[video]", "variant[video]"),
+    "videos of one run count": ("variant.keys() & baseline.keys()", "variant.keys()"),
+}
+INTERVAL = {"not shrunk": ("shrink = 1 + _Z**2 / num_videos", "shrink = 1.0")}
 SUMMARY = {
     "rows and columns of the confusion matrix swapped": (
         "labels * num_classes + predicted",
         "predicted * num_classes + labels",
     ),
     "accuracy over the predictions of a class": ("matrix.sum(dim=1)", "matrix.sum(dim=0)"),
-    "clips counted once per video": ("(results.better < 1).float()", "(results.better < 1).all(dim=1).float()"),
+    "clips counted once per video": ("_share(results.better < 1)", "_share((results.better < 1).all(dim=1))"),
 }
 METRICS = {
     "logits averaged instead of probabilities": (
@@ -175,6 +188,8 @@ MUTANTS = {
     "gcvideo/models/loading.py": ("tests/models/test_weights.py", WEIGHTS),
     "gcvideo/models/checkpoint_file.py": ("tests/models/test_weights.py", READING),
     "gcvideo/sweep/comparison.py": ("tests/sweep/test_comparison.py", COMPARISON),
+    "gcvideo/sweep/statistics.py": ("tests/sweep/test_statistics.py", STATISTICS),
+    "gcvideo/report/interval.py": ("tests/report/test_interval.py", INTERVAL),
     "gcvideo/report/summary.py": ("tests/report/test_summary.py", SUMMARY),
     "gcvideo/training/metrics.py": ("tests/training/test_metrics.py", METRICS),
     "gcvideo/training/schedule.py": ("tests/training", SCHEDULE),

@@ -10,7 +10,7 @@ def sweep_parser() -> argparse.ArgumentParser:
     parser = verb_parser(
         "sweep",
         "Fit and test variants of one configuration over several seeds, and compare them in one table. A stopped sweep "
-        "resumes with the same command. Writes runs.csv, table.csv, table.md and plot.png.",
+        "resumes with the same command. Writes runs.csv, table.csv, table.md, plot.png and report.html.",
     )
     parser.add_argument("file", help="sweep file; see docs/training.md")
     parser.add_argument("--jobs", type=positive_int, default=1, help="runs at a time, for small models on CPUs")
@@ -27,7 +27,7 @@ def run_sweep(args: argparse.Namespace) -> int:
     table = sweep.folder / "table.md"
     if table.exists():
         print(table.read_text(encoding="utf-8"), end="")
-    print(f"{sweep.folder}/: runs.csv, table.csv, table.md, plot.png")
+    print(f"{sweep.folder}/: runs.csv, table.csv, table.md, plot.png, report.html")
     return 1 if failed else 0
 
 

@@ -1,28 +1,16 @@
-"""report.html: one file with everything in it, which opens without a network.
+"""report.html of a test. The template is page.html.j2."""
 
-The template is page.html.j2. It escapes every value: class names and file names are untrusted.
-"""
-
-from base64 import b64encode
 from collections.abc import Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from torch import nn
 
+from gcvideo.pages import image, render
 from gcvideo.report import plots
 from gcvideo.report.curves import Curves
 from gcvideo.report.examples import Example
 from gcvideo.report.results import Report
-
-
-class Image(NamedTuple):
-    """A picture inside the page: its alternative text and its PNG file in base64."""
-
-    text: str
-    base64: str
 
 
 def render_page(
@@ -39,18 +27,18 @@ def render_page(
     """
     summary = report.summary
     names = [row.name for row in summary.per_class]
-    evaluated_classes = [(row.name, row.top1) for row in summary.per_class if row.top1 is not None]
-    return _template().render(
+    return render(
+        "report/page.html.j2",
         title=f"{title}: {model}",
         summary=summary,
         official=report.official,
         chance=1 / len(names),
-        curves=_image(plots.learning_curves(curves), "learning curves") if curves else None,
-        confusion=_image(plots.confusion(torch.tensor(summary.confusion), names), "confusion matrix"),
-        classes=_image(plots.per_class_bars(evaluated_classes), "accuracy of each class"),
+        curves=image(plots.learning_curves(curves), "learning curves") if curves else None,
+        confusion=image(plots.confusion(torch.tensor(summary.confusion), names), "confusion matrix"),
+        classes=image(plots.per_class_bars(summary.per_class), "accuracy of each class"),
         has_attention=any(example.has_attention for example in (*correct, *wrong)),
-        correct=[_image(example.strip, example.caption) for example in correct],
-        wrong=[_image(example.strip, example.caption) for example in wrong],
+        correct=[image(example.strip, example.caption) for example in correct],
+        wrong=[image(example.strip, example.caption) for example in wrong],
         settings=_settings(report, model),
     )
 
@@ -87,20 +75,3 @@ def _settings(report: Report, model: str) -> dict[str, str]:
         "written": report.written,
     }
     return {key: str(value) for key, value in settings.items()}
-
-
-def _image(png: bytes, text: str) -> Image:
-    return Image(text, b64encode(png).decode("ascii"))
-
-
-@cache
-def _template() -> Template:
-    # StrictUndefined: a misspelt name in the template is an error and not an empty place on the page.
-    environment = Environment(
-        loader=PackageLoader("gcvideo.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2")

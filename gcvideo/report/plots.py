@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gcvideo.figures import BLUE, INK, MUTED, ORANGE, literal, png
+from gcvideo.report.interval import wilson
+from gcvideo.report.summary import ClassAccuracy
 
 MAX_NAMED_CLASSES = 40  # names of more do not fit on the axes
 MAX_COUNTED_CLASSES = 16  # numbers in more cells are too small to read
@@ -75,23 +77,21 @@ def _write_counts(axes: Axes, matrix: Tensor, share: Tensor) -> None:
         axes.text(column, row, count, ha="center", va="center", fontsize=8, color=colour)
 
 
-def per_class_bars(accuracies: Sequence[tuple[str, float]]) -> bytes:
-    """Accuracy of each class, worst first; of many classes the 20 worst and the 20 best.
-
-    Args:
-        accuracies: (class, top-1).
-    """
-    ascending = sorted(accuracies, key=lambda row: row[1])
+def per_class_bars(classes: Sequence[ClassAccuracy]) -> bytes:
+    """Accuracy and 95 % interval of each class that has videos, worst first; of many the 20 worst and the 20 best."""
+    evaluated = [(row.name, row.top1, wilson(row.top1, row.videos)) for row in classes if row.top1 is not None]
+    ascending = sorted(evaluated, key=lambda row: row[1])
     if len(ascending) > MAX_NAMED_CLASSES:
         half = MAX_NAMED_CLASSES // 2
         ascending = [*ascending[:half], *ascending[-half:]]
     figure = Figure(figsize=(6, 0.6 + 0.24 * len(ascending)))
     axes = figure.add_subplot()
-    axes.barh([literal(name) for name, _ in ascending], [value for _, value in ascending], color=BLUE, height=0.65)
-    for bar, (_, value) in enumerate(ascending):
-        axes.text(value + 0.01, bar, f"{value:.2f}", va="center", fontsize=8, color=MUTED)
+    axes.barh([literal(name) for name, *_ in ascending], [top1 for _, top1, _ in ascending], color=BLUE, height=0.65)
+    for bar, (_, top1, interval) in enumerate(ascending):
+        axes.plot(interval, [bar, bar], "-", lw=1.2, color=INK)
+        axes.text(interval.high + 0.01, bar, f"{top1:.2f}", va="center", fontsize=8, color=MUTED)
     axes.set_xlim(0, 1.1)
-    axes.set_xlabel("top-1 of the class", color=INK)
+    axes.set_xlabel("top-1 of the class and its 95 % interval", color=INK)
     axes.tick_params(axis="y", labelsize=8)
     axes.invert_yaxis()  # the first bar on top
     axes.spines[["top", "right"]].set_visible(False)

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gcvideo.report.interval import Interval, wilson
 from gcvideo.training.metrics import VideoResults
 
 
 @dataclass(frozen=True, slots=True)
 class ClassAccuracy:
-    """One class; `top1` is None without videos of it."""
+    """One class; `top1` and its 95 % interval are None without videos of it."""
 
     name: str
     videos: int
     top1: float | None
+    top1_interval: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Summary:
         listed: number of videos in the manifest's split; more than `evaluated` where broken ones were skipped.
         video_top1, video_top5: of the scores averaged over the views of a video.
         clip_top1, clip_top5: of single views.
+        video_top1_interval, ...: 95 % interval of each; see `wilson` for that of clips.
         per_class: the K classes, in the order of their indices.
         confusion: [K, K] numbers of videos, row true, column predicted.
     """
@@ -40,6 +43,10 @@ class Summary:
     video_top5: float
     clip_top1: float
     clip_top5: float
+    video_top1_interval: Interval
+    video_top5_interval: Interval
+    clip_top1_interval: Interval
+    clip_top5_interval: Interval
     per_class: list[ClassAccuracy]
     confusion: list[list[int]]
 
@@ -55,16 +62,29 @@ def summarise(results: VideoResults, names: Sequence[str], num_listed: int) -> S
     ranking = results.scores.argsort(dim=1, descending=True)  # [N, K] classes, best first
     is_true = ranking == results.labels[:, None]  # [N, K]: one True in each row
     matrix = confusion_matrix(results.labels, ranking[:, 0], len(names))
+    num_videos = len(results.labels)
+    video_top1 = _share(is_true[:, :1].any(dim=1))
+    video_top5 = _share(is_true[:, :5].any(dim=1))
+    clip_top1 = _share(results.better < 1)
+    clip_top5 = _share(results.better < 5)
     return Summary(
-        evaluated=len(results.labels),
+        evaluated=num_videos,
         listed=num_listed,
-        video_top1=is_true[:, :1].any(dim=1).float().mean().item(),
-        video_top5=is_true[:, :5].any(dim=1).float().mean().item(),
-        clip_top1=(results.better < 1).float().mean().item(),
-        clip_top5=(results.better < 5).float().mean().item(),
+        video_top1=video_top1,
+        video_top5=video_top5,
+        clip_top1=clip_top1,
+        clip_top5=clip_top5,
+        video_top1_interval=wilson(video_top1, num_videos),
+        video_top5_interval=wilson(video_top5, num_videos),
+        clip_top1_interval=wilson(clip_top1, num_videos),
+        clip_top5_interval=wilson(clip_top5, num_videos),
         per_class=class_accuracies(matrix, names),
         confusion=matrix.tolist(),
     )
+
+
+def _share(is_right: Tensor) -> float:
+    return is_right.double().mean().item()  # double: two reports of 220 right of 300 compare equal to 220 / 300
 
 
 def confusion_matrix(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
@@ -85,7 +105,8 @@ def class_accuracies(matrix: Tensor, names: Sequence[str]) -> list[ClassAccuracy
     """Top-1 of each class, from the confusion matrix [K, K]."""
     rows = []
     for name, total, correct in zip(names, matrix.sum(dim=1).tolist(), matrix.diagonal().tolist(), strict=True):
-        rows.append(ClassAccuracy(name, total, correct / total if total else None))
+        top1 = correct / total if total else None
+        rows.append(ClassAccuracy(name, total, top1, None if top1 is None else wilson(top1, total)))
     return rows
 
 

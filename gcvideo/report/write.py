@@ -49,8 +49,8 @@ def write_report(
 
     # The numbers first: the examples decode videos again, and no failure there may cost the results of a long test.
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_text(run_dir / "report.json", report.json_text())
     write_text(run_dir / "predictions.csv", predictions_csv(results, task.class_names, videos))
+    write_text(run_dir / "report.json", report.json_text())  # last: it marks a run of a sweep as finished
 
     correct_rows, wrong_rows = most_confident(results, NUM_EXAMPLES)
     page = render_page(

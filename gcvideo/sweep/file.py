@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 import yaml
@@ -29,13 +30,15 @@ class Sweep:
         config: configuration file, or several of which later ones win; paths as for `--config`.
         variants: name -> settings that differ, such as {model.blocks: gc5}.
         baseline: the variant that the others are compared with.
-        seeds: values of `seed_everything`; a verdict takes at least three.
+        seeds: values of `seed_everything`; a verdict on one variant takes at least 6, on five variants 8.
         settings: for all variants.
         metric: key of report.json whose values are compared.
+        threshold: metric from which a seed counts as passed, where runs either learn their task or get stuck.
         runs_dir: folder of all runs.
 
     Raises:
-        UsageError: the baseline is not a variant, or the seeds are not different integers.
+        UsageError: the baseline is not a variant, the seeds are not different integers, or the threshold is not a
+            number.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Sweep:
     seeds: list[int]
     settings: dict[str, Any] = field(default_factory=dict)
     metric: str = "video_top1"
+    threshold: float | None = None
     runs_dir: str = "runs"
 
     def __post_init__(self) -> None:
@@ -54,6 +58,8 @@ class Sweep:
         are_integers = isinstance(self.seeds, list) and all(type(seed) is int for seed in self.seeds)
         if not are_integers or len(set(self.seeds)) < len(self.seeds):
             raise UsageError(f"expected a list of different integers as seeds, got {self.seeds}")
+        if type(self.threshold) not in (int, float, NoneType):
+            raise UsageError(f"expected a number or null as threshold, got {self.threshold!r}")
 
     @property
     def folder(self) -> Path:

@@ -1,67 +1,55 @@
-"""Results of a sweep: read from the runs' report.json, written as tables and a plot."""
+"""Results of a sweep: from the reports of its runs to tables, a plot and a page."""
 
-import json
+from collections.abc import Mapping, Sequence
 
-from gcvideo.errors import UsageError
 from gcvideo.files import csv_text, write_bytes, write_text
-from gcvideo.sweep.comparison import Row, compare, markdown
+from gcvideo.sweep.comparison import Row, compare
 from gcvideo.sweep.file import Run, Sweep
-
-Results = dict[str, dict[int, float]]  # variant -> seed -> metric
-
-
-def read_metric(sweep: Sweep, run: Run) -> float | None:
-    """Metric of a finished run; None if it has not finished.
-
-    Raises:
-        UsageError: the report has no such number.
-    """
-    path = sweep.run_folder(run) / "report.json"
-    if not path.exists():
-        return None
-    report = json.loads(path.read_text(encoding="utf-8"))
-    value = report.get(sweep.metric)
-    if not isinstance(value, int | float):
-        numbers = ", ".join(key for key, number in report.items() if isinstance(number, int | float))
-        raise UsageError(f"expected one of {numbers} as metric, got {sweep.metric!r}")
-    return float(value)
-
-
-def read_results(sweep: Sweep) -> Results:
-    """Metrics of all finished runs; a variant may have none."""
-    results: Results = {variant: {} for variant in sweep.variants}
-    for run in sweep.runs:
-        value = read_metric(sweep, run)
-        if value is not None:
-            results[run.variant][run.seed] = value
-    return results
+from gcvideo.sweep.outcome import Outcome, compare_videos, read_outcome
+from gcvideo.sweep.statistics import McNemar
+from gcvideo.sweep.table import markdown, run_cells
 
 
 def write_tables(sweep: Sweep) -> None:
-    """Write runs.csv, table.csv, table.md and plot.png from the finished runs; nothing if there are none."""
-    from gcvideo.sweep.plot import plot_variants  # matplotlib
+    """Write runs.csv, table.csv, table.md, plot.png and report.html from the finished runs; nothing without any."""
+    from gcvideo.sweep.page import render_page  # matplotlib
+    from gcvideo.sweep.plot import plot_variants
 
-    results = read_results(sweep)
-    rows = compare(results, sweep.baseline)
-    if not rows:
+    values: dict[str, dict[int, float]] = {variant: {} for variant in sweep.variants}
+    outcomes = {}
+    for run in (Run(variant, seed) for variant in sweep.variants for seed in sweep.seeds):
+        outcome = read_outcome(sweep, run)
+        if outcome is not None:
+            values[run.variant][run.seed] = outcome.value
+            outcomes[run] = outcome
+    if not outcomes:
         return
-    write_text(sweep.folder / "runs.csv", _runs_csv(results, sweep.metric))
+    rows = compare(values, sweep.baseline, sweep.threshold)
+    videos = compare_videos(outcomes, sweep.baseline)
+    cells = run_cells(outcomes, videos)
+    plot = plot_variants(rows, sweep.metric, sweep.baseline)
+    write_text(sweep.folder / "runs.csv", _runs_csv(outcomes, videos, sweep.metric))
     write_text(sweep.folder / "table.csv", _table_csv(rows))
-    write_text(sweep.folder / "table.md", markdown(rows, sweep.metric, sweep.baseline, len(sweep.seeds)))
-    write_bytes(sweep.folder / "plot.png", plot_variants(rows, sweep.metric, sweep.baseline))
+    write_text(sweep.folder / "table.md", markdown(sweep, rows, cells))
+    write_bytes(sweep.folder / "plot.png", plot)
+    write_text(sweep.folder / "report.html", render_page(sweep, rows, outcomes, cells, plot))
 
 
-def _runs_csv(results: Results, metric: str) -> str:
+def _runs_csv(outcomes: Mapping[Run, Outcome], videos: Mapping[Run, McNemar], metric: str) -> str:
+    header = ("variant", "seed", metric, "low", "high", *McNemar._fields[:3], "mcnemar_p")
     lines = []
-    for variant, by_seed in results.items():
-        lines += [(variant, seed, value) for seed, value in by_seed.items()]
-    return csv_text(("variant", "seed", metric), lines)
+    for run, outcome in outcomes.items():
+        interval = outcome.interval or ("", "")
+        lines.append((*run, outcome.value, *interval, *videos.get(run, ("",) * 4)))
+    return csv_text(header, lines)
 
 
-def _table_csv(rows: list[Row]) -> str:
-    header = ("variant", "seeds", "mean", "spread", "difference", "low", "high", "p", "verdict")
+def _table_csv(rows: Sequence[Row]) -> str:
+    header = ["variant", "seeds", "mean", "spread", "passed", "passed_low", "passed_high"]
+    header += ["difference", "low", "high", "p", "verdict"]
     lines = []
     for row in rows:
-        statistics = (row.mean, row.spread, row.difference, row.low, row.high, row.p)
-        lines.append((row.variant, len(row.values), *statistics, row.verdict))
+        passed = (row.passed.num_passed, *row.passed.interval) if row.passed else ("", "", "")
+        paired = (row.paired.difference, *(row.paired.interval or ("", "")), row.paired.p) if row.paired else ("",) * 4
+        lines.append((row.variant, len(row.values), row.mean, row.spread, *passed, *paired, row.verdict))
     return csv_text(header, lines)

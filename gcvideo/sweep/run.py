@@ -14,8 +14,10 @@ from pathlib import Path
 from gcvideo.errors import UsageError
 from gcvideo.files import json_text, write_text
 from gcvideo.sweep.file import Run, Sweep
+from gcvideo.sweep.outcome import Outcome, read_outcome
 from gcvideo.sweep.processes import Processes, run_lock
-from gcvideo.sweep.results import read_metric, write_tables
+from gcvideo.sweep.results import write_tables
+from gcvideo.sweep.statistics import seeds_needed
 
 
 def run_sweep(sweep: Sweep, jobs: int = 1) -> list[str]:
@@ -35,8 +37,11 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> list[str]:
     config_settings = sweep.config_settings()
     for run in sweep.runs:
         _claim(sweep.run_folder(run), [*sweep.arguments(run), *config_settings])
-    unfinished = [run for run in sweep.runs if read_metric(sweep, run) is None]
+    unfinished = [run for run in sweep.runs if read_outcome(sweep, run) is None]
     print(f"{len(sweep.runs)} runs, {len(sweep.runs) - len(unfinished)} done already", flush=True)
+    needed = seeds_needed(len(sweep.variants) - 1)
+    if len(sweep.seeds) < needed:
+        print(f"{len(sweep.seeds)} seeds; a verdict takes {needed}", flush=True)
     processes = Processes()
     pool = ThreadPoolExecutor(jobs)  # its threads only wait for processes
     try:
@@ -63,37 +68,40 @@ def _claim(folder: Path, settings: list[str]) -> None:
         raise UsageError(f"{folder} was run with other settings ({changed}): remove it or rename the sweep")
 
 
-def _follow(sweep: Sweep, futures: dict[Future[bool], Run]) -> list[str]:
+def _follow(sweep: Sweep, futures: dict[Future[Outcome | None], Run]) -> list[str]:
     """Print a line and update the tables after every run; the names of the failed ones."""
     failed = []
     started = time.monotonic()
     for number, future in enumerate(as_completed(futures), start=1):
         folder = sweep.run_folder(futures[future])
-        if future.result():
-            outcome = f"{sweep.metric} {read_metric(sweep, futures[future]):.3f}"
-        else:
+        outcome = future.result()
+        if outcome is None:
             failed.append(folder.name)
-            outcome = f"failed, see {folder / 'log.txt'}"
+            message = f"failed, see {folder / 'log.txt'}"
+        else:
+            message = f"{sweep.metric} {outcome.value:.3f}"
+            if outcome.interval:
+                message += f" ({outcome.interval})"
         seconds_per_run = (time.monotonic() - started) / number
         minutes_left = seconds_per_run * (len(futures) - number) / 60
-        print(f"[{number}/{len(futures)}] {folder.name}: {outcome}; about {minutes_left:.0f} min left", flush=True)
+        print(f"[{number}/{len(futures)}] {folder.name}: {message}; about {minutes_left:.0f} min left", flush=True)
         write_tables(sweep)
     return failed
 
 
-def _fit_and_test(sweep: Sweep, run: Run, jobs: int, processes: Processes) -> bool:
-    """Train and test in child processes; whether both succeeded."""
+def _fit_and_test(sweep: Sweep, run: Run, jobs: int, processes: Processes) -> Outcome | None:
+    """Train and test in child processes; None if one of them failed."""
     folder = sweep.run_folder(run)
     threads = max(1, (os.cpu_count() or 1) // jobs)  # else each of the jobs takes all cores, and they slow each other
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ}  # the user's own setting wins
     with (folder / "log.txt").open("a", encoding="utf-8") as log, run_lock(folder) as lock:
         if lock is None:
             print(f"another process is running in {folder}", file=log)
-            return False
+            return None
         for command in _commands(sweep, run):
             if processes.call(command, log, environment, lock) != 0:
-                return False
-    return read_metric(sweep, run) is not None
+                return None
+    return read_outcome(sweep, run)
 
 
 def _commands(sweep: Sweep, run: Run) -> list[list[str]]:

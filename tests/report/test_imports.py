@@ -44,8 +44,12 @@ def test_scipy_is_not_loaded(module):
     assert within(loaded, "scipy") == []
 
 
-def test_figures_load_no_training():
-    """Three rooms draw with the same colours, and `gcvideo check` must not pay for the training of reports."""
-    loaded = loaded_after_import("gcvideo.figures")
+@pytest.mark.parametrize("module", ("gcvideo.figures", "gcvideo.sweep.page, gcvideo.sweep.run"))
+def test_figures_load_no_training(module):
+    """Three rooms draw with the same colours, and `gcvideo check` must not pay for the training of reports.
+
+    Neither must a sweep: its runs are processes of their own.
+    """
+    loaded = loaded_after_import(module)
     assert within(loaded, "torch") == []
     assert within(loaded, "gcvideo.training") == []

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-from html.parser import HTMLParser
 
 import pytest
 import torch
@@ -12,33 +11,12 @@ from torch import nn
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation, Views
+from gcvideo.report.interval import wilson
 from gcvideo.report.page import describe_model
 from gcvideo.report.write import write_report
 from gcvideo.training.metrics import VideoResults
 from gcvideo.training.task import VideoTask
-
-HOSTILE = ("<script>alert(1)</script>", "{{7*7}} {% raw %}", "\" onerror='alert(2)' & $\\bad{$")
-
-
-class Page(HTMLParser):
-    """What a browser makes of the page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.words, self.images = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        if tag == "img":
-            self.images.append(dict(attributes))
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
+from tests.pages import HOSTILE, Page
 
 
 @pytest.fixture
@@ -78,6 +56,7 @@ def test_hostile_names_are_escaped(tmp_path, tested):
     assert "script" not in page.tags
     assert all(set(image) == {"alt", "src"} for image in page.images)  # no attribute was smuggled in
     assert len(page.images) == 2 + 3  # no curves
+    assert "0.667 0.208 to 0.939 video top-1" in page.text
     assert "No curves were logged." in page.text
     captions = [image["alt"] for image in page.images[2:]]
     for name, caption in zip(HOSTILE, sorted(captions)):
@@ -98,7 +77,9 @@ def test_the_keys_of_report_json(tmp_path, tested):
     write_report(tmp_path / "run", task, data, results, {"seed_everything": 7, "model": {}}, "best.ckpt")
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert list(report) == [
-        *("evaluated", "listed", "video_top1", "video_top5", "clip_top1", "clip_top5", "per_class", "confusion"),
+        *("evaluated", "listed", "video_top1", "video_top5", "clip_top1", "clip_top5"),
+        *("video_top1_interval", "video_top5_interval", "clip_top1_interval", "clip_top5_interval"),
+        *("per_class", "confusion"),
         *("official", "views", "clip", "broken_videos", "model", "checkpoint", "seed", "config", "versions"),
         *("commit", "written"),
     ]
@@ -107,7 +88,9 @@ def test_the_keys_of_report_json(tmp_path, tested):
     assert (report["seed"], report["checkpoint"], report["official"]) == (7, "best.ckpt", None)
     assert report["model"]["input"] == [3, 4, 32, 32]
     assert set(report["model"]) == {"parameters", "macs_per_view", "macs_counter", "input"}
-    assert [set(row) for row in report["per_class"]] == [{"name", "videos", "top1"}] * 3
+    assert [set(row) for row in report["per_class"]] == [{"name", "videos", "top1", "top1_interval"}] * 3
+    assert report["video_top1_interval"] == pytest.approx(wilson(2 / 3, 3))
+    assert report["per_class"][0]["top1_interval"] == pytest.approx(wilson(report["per_class"][0]["top1"], 1))
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert f"<h1>run: {type(task.net).__name__}</h1>" in page  # neither the run nor the network is named in the config
 

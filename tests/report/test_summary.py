@@ -5,6 +5,7 @@ import torch
 
 from gcvideo.report.curves import read_curves
 from gcvideo.report.examples import central_view, evenly_chosen
+from gcvideo.report.interval import wilson
 from gcvideo.report.provenance import official_rows
 from gcvideo.report.results import ViewCounts
 from gcvideo.report.summary import ClassAccuracy, most_confident, summarise
@@ -29,10 +30,12 @@ def test_summary(results):
     assert summary.clip_top5 == 1
     assert summary.confusion == [[2, 0, 0], [1, 2, 0], [0, 0, 0]]
     assert summary.per_class == [
-        ClassAccuracy("x", 2, 1.0),
-        ClassAccuracy("y", 3, pytest.approx(2 / 3)),
-        ClassAccuracy("z", 0, None),
+        ClassAccuracy("x", 2, 1.0, wilson(1.0, 2)),
+        ClassAccuracy("y", 3, pytest.approx(2 / 3), pytest.approx(wilson(2 / 3, 3))),
+        ClassAccuracy("z", 0, None, None),
     ]
+    assert summary.video_top1_interval == wilson(4 / 5, 5)
+    assert summary.clip_top1_interval == wilson(7 / 10, 5)  # 5 videos, not 10 clips
 
 
 def test_examples_are_the_most_confident(results):

@@ -1,4 +1,4 @@
-"""Statistics of a sweep: exact values, independent formulas, and what the verdict may say."""
+"""Which verdicts a sweep gives; tests/sweep/test_statistics.py has the formulas."""
 
 import math
 import random
@@ -6,59 +6,75 @@ from statistics import mean, stdev
 
 import pytest
 
-from gcvideo.sweep.comparison import compare, holm, markdown
+from gcvideo.sweep.comparison import compare
 
-BASE = {0: 0.70, 1: 0.74, 2: 0.72, 3: 0.71, 4: 0.73}
+BASE = {0: 0.70, 1: 0.74, 2: 0.72, 3: 0.71, 4: 0.73, 5: 0.75}
+
+
+def plus(values, *differences):
+    """The seeds' values plus the differences."""
+    return {seed: value + difference for (seed, value), difference in zip(values.items(), differences)}
 
 
 def test_paired_difference_and_interval():
-    """By hand: differences 1..5 points have mean 3, standard error sqrt(2.5 / 5), and t(0.975, 4) = 2.7764."""
-    better = {seed: value + (seed + 1) / 100 for seed, value in BASE.items()}
+    """By hand: differences 1..6 points have mean 3.5, standard error sqrt(3.5 / 6), and t(0.975, 5) = 2.5706."""
+    better = plus(BASE, *(points / 100 for points in range(1, 7)))
     base, row = compare({"none": BASE, "gc": better}, "none")
-    assert base.verdict == "baseline"
-    assert base.difference is None
+    assert (base.verdict, base.paired) == ("baseline", None)
     assert row.mean == pytest.approx(mean(better.values()))
     assert row.spread == pytest.approx(stdev(better.values()))
-    error = math.sqrt(2.5 / 5) / 100
-    assert row.difference == pytest.approx(0.03)
-    assert row.low == pytest.approx(0.03 - 2.7764451 * error, rel=1e-6)
-    assert row.high == pytest.approx(0.03 + 2.7764451 * error, rel=1e-6)
-    assert row.verdict == "better"
+    half = 2.5705818 * math.sqrt(3.5 / 6) / 100
+    assert row.paired.difference == pytest.approx(0.035)
+    assert row.paired.interval == pytest.approx((0.035 - half, 0.035 + half), rel=1e-6)
+    assert (row.paired.p, row.verdict) == (2 / 2**6, "better")
     assert compare({"none": better, "gc": BASE}, "none")[1].verdict == "worse"
 
 
 def test_pairs_are_by_seed_whatever_the_order():
-    shuffled = {4: 0.74, 2: 0.73, 0: 0.71, 3: 0.721, 1: 0.75}
+    shuffled = {4: 0.74, 2: 0.73, 0: 0.71, 3: 0.721, 5: 0.76, 1: 0.75}
     row = compare({"none": BASE, "gc": shuffled}, "none")[1]
-    assert row.difference == pytest.approx(0.0102)
-    assert row.low > 0.009
+    assert row.paired.difference == pytest.approx(0.061 / 6)
+    assert row.paired.interval.low > 0.009
     assert row.verdict == "better"
 
 
-def test_differences_without_spread_certify_nothing():
-    """Two or three seeds on a few hundred videos may well differ by the same number."""
-    same = {seed: value + 0.05 for seed, value in BASE.items()}
-    row = compare({"none": BASE, "gc": same}, "none")[1]
-    assert (row.p, row.verdict) == (1.0, "not significant")
-    two = compare({"none": {0: 0.5, 1: 0.6}, "gc": {0: 0.55, 1: 0.66}}, "none")[1]
-    assert (two.p, two.verdict) == (None, "too few seeds to tell")
+def test_differences_without_spread():
+    """Seeds on a few hundred videos may well differ by the same number: only their signs count."""
+    row = compare({"none": BASE, "gc": plus(BASE, *[0.05] * 6)}, "none")[1]
+    assert row.paired.interval == pytest.approx((0.05, 0.05))
+    assert (row.paired.p, row.verdict) == (2 / 2**6, "better")
+    row = compare({"none": BASE, "gc": dict(BASE)}, "none")[1]
+    assert (row.paired.difference, row.paired.p, row.verdict) == (0, 1, "not significant")
+
+
+def test_one_stuck_seed_does_not_hide_nine_that_learn():
+    """Two clusters; the stuck seed is below the baseline."""
+    base = {seed: 0.73 + seed / 1000 for seed in range(10)}
+    row = compare({"none": base, "gc": {**plus(base, *[0.26] * 10), 9: 0.735}}, "none", threshold=0.9)[1]
+    assert row.verdict == "better"
+    assert row.passed.num_passed == 9
 
 
 def test_only_shared_seeds_are_compared():
     row = compare({"none": BASE, "gc": {0: 0.80, 1: 0.86, 3: 0.82, 9: 0.10}}, "none")[1]
-    assert row.difference == pytest.approx(0.11)
+    assert (row.paired.num_seeds, row.paired.difference) == (3, pytest.approx(0.11))
+    assert compare({"none": BASE, "gc": {9: 0.1}}, "none")[1].paired is None
+
+
+@pytest.mark.parametrize("num_seeds", range(1, 10))
+@pytest.mark.parametrize("num_variants", (1, 5))
+def test_too_few_seeds_are_those_that_no_outcome_could_make_significant(num_seeds, num_variants):
+    """The most extreme outcome, every variant ahead in every seed, is called better or the seeds are too few."""
+    base = dict.fromkeys(range(num_seeds), 0.5)
+    results = {"none": base, **{f"v{n}": plus(base, *[0.1 + n / 100] * num_seeds) for n in range(num_variants)}}
+    verdicts = {row.verdict for row in compare(results, "none")[1:]}
+    assert verdicts == {"better" if num_seeds >= {1: 6, 5: 8}[num_variants] else "too few seeds to tell"}
 
 
 def test_one_seed_certifies_nothing():
     row = compare({"none": BASE, "gc": {0: 0.99}}, "none")[1]
-    assert row.verdict == "too few seeds to tell"
-    assert row.spread is None
-    assert row.p is None
-
-
-def test_equal_results_do_not_differ():
-    row = compare({"none": BASE, "gc": dict(BASE)}, "none")[1]
-    assert (row.difference, row.p, row.verdict) == (0, 1, "not significant")
+    assert (row.verdict, row.spread) == ("too few seeds to tell", None)
+    assert row.paired == (1, pytest.approx(0.29), None, 1.0)
 
 
 def test_noise_is_rarely_called_significant():
@@ -66,9 +82,9 @@ def test_noise_is_rarely_called_significant():
     draw = random.Random(0)
     wrong = 0
     for _ in range(200):
-        results = {v: {seed: draw.gauss(0.75, 0.005) for seed in range(5)} for v in ("none", "a", "b", "c", "d", "e")}
+        results = {v: {seed: draw.gauss(0.75, 0.005) for seed in range(9)} for v in ("none", "a", "b", "c", "d", "e")}
         wrong += any(row.verdict in ("better", "worse") for row in compare(results, "none"))
-    assert wrong <= 20
+    assert wrong <= 16
 
 
 def test_a_real_difference_is_found():
@@ -77,24 +93,7 @@ def test_a_real_difference_is_found():
     assert compare(results, "none")[1].verdict == "better"
 
 
-def test_holm():
-    """Holm's step-down by hand: 3 x 0.01, 2 x 0.03 = 0.06, and 0.04 is not below the one before it."""
-    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == {"a": pytest.approx(0.03), "c": 0.06, "b": 0.06}
-    assert holm({"a": 0.9, "b": 0.8}) == {"b": 1.0, "a": 1.0}
-
-
 def test_variants_without_results_are_left_out():
     rows = compare({"none": BASE, "gc": {}}, "none")
     assert [row.variant for row in rows] == ["none"]
     assert compare({"none": {}, "gc": BASE}, "none")[0].verdict == "too few seeds to tell"
-
-
-def test_markdown_tells_significance():
-    better = {seed: value + 0.05 + seed / 1000 for seed, value in BASE.items()}
-    text = markdown(compare({"none": BASE, "gc": better, "se": {0: 0.7}}, "none"), "video_top1", "none", 5)
-    lines = text.splitlines()
-    assert lines[2] == "| none | 5 | 0.720 | 0.016 |  |  |  | baseline |"
-    assert lines[3].startswith("| gc | 5 | 0.772 | 0.016 | +0.052 | +0.050 to +0.054 | < 0.001 | better |")
-    assert lines[4].startswith("| se | 1 of 5 |")
-    assert lines[4].endswith("| too few seeds to tell |")
-    assert "corrected for 1 comparisons (Holm)" in lines[-1]

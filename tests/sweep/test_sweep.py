@@ -62,6 +62,8 @@ def test_arguments_of_a_run(tmp_path):
         ({"seeds": ...}, "missing seeds"),
         ({"seeds": [0, 0]}, r"expected a list of different integers as seeds, got \[0, 0\]"),
         ({"seeds": ["a"]}, "expected a list of different integers as seeds"),
+        ({"threshold": "high"}, "expected a number or null as threshold, got 'high'"),
+        ({"threshold": True}, "expected a number or null as threshold, got True"),
         ({"baseline": "nothing"}, "expected one of none, gc as baseline, got 'nothing'"),
         ({"variants": {"none": 3}}, "variants must map a name to settings"),
     ),
@@ -90,7 +92,7 @@ def test_finished_runs_are_not_run_again(tmp_path, capsys):
         for seed, value in enumerate(values):
             finish(sweep, variant, seed, value)
     assert run_sweep(sweep) == []
-    assert "6 runs, 6 done already" in capsys.readouterr().out
+    assert "6 runs, 6 done already\n3 seeds; a verdict takes 6\n" in capsys.readouterr().out
     rows = list(csv.DictReader((sweep.folder / "table.csv").open()))
     assert [(row["variant"], row["seeds"], float(row["mean"])) for row in rows] == [
         ("none", "3", pytest.approx(0.55)),

@@ -1,0 +1,43 @@
+"""Wilson's interval against scipy's, and its law; that of clips against simulation."""
+
+import math
+import random
+
+import pytest
+from scipy import stats
+
+from gcvideo.report.interval import wilson
+
+
+@pytest.mark.parametrize("right, total", ((0, 1), (1, 1), (0, 30), (220, 300), (299, 300), (14_850, 19_796)))
+def test_equals_scipy(right, total):
+    reference = stats.binomtest(right, total).proportion_ci(0.95, method="wilson")
+    assert wilson(right / total, total) == pytest.approx((reference.low, reference.high), abs=1e-12)
+
+
+def test_bounds_are_standard_errors_away():
+    """|accuracy - p| = 1.96 sqrt(p (1 - p) / N) at both bounds p."""
+    for p in wilson(0.7, 50):
+        assert abs(0.7 - p) == pytest.approx(1.959964 * math.sqrt(p * (1 - p) / 50))
+
+
+def test_all_right_is_not_certain():
+    assert wilson(1.0, 300) == pytest.approx((0.98736, 1.0), abs=1e-5)
+    assert wilson(0.0, 300).low == 0.0
+    assert str(wilson(220 / 300, 300)) == "0.681 to 0.780"
+
+
+@pytest.mark.parametrize("agreement", (0.0, 0.8, 1.0))
+def test_clips_of_a_video_count_once(agreement):
+    """40 videos of 10 views, of which a share copies the video's first view: the truth is covered 95 % of the time."""
+    draw = random.Random(0)
+    covered = 0
+    for _ in range(400):
+        shares = []
+        for _ in range(40):
+            first = draw.random() < 0.7
+            views = [first if draw.random() < agreement else draw.random() < 0.7 for _ in range(10)]
+            shares.append(sum(views) / 10)
+        low, high = wilson(sum(shares) / 40, 40)
+        covered += low <= 0.7 <= high
+    assert covered >= 0.93 * 400

@@ -1,0 +1,35 @@
+"""Finished runs of a sweep: the files that `gcvideo fit` and `gcvideo test` would leave."""
+
+import json
+
+from gcvideo.files import csv_text
+from gcvideo.report.interval import wilson
+from gcvideo.sweep.file import Run
+
+
+def write_run(sweep, variant, seed, is_right, curve=()):
+    """Write the files of one run.
+
+    Args:
+        sweep: that the run belongs to.
+        variant, seed: of the run.
+        is_right: (class, video) -> whether it is right.
+        curve: validation top-1 after each epoch.
+    """
+    folder = sweep.run_folder(Run(variant, seed))
+    (folder / "metrics" / "version_0").mkdir(parents=True)
+    classes = sorted({name for name, _ in is_right})
+    per_class = []
+    for name in classes:
+        of_class = [right for (label, _), right in is_right.items() if label == name]
+        per_class.append({"name": name, "videos": len(of_class), "top1": sum(of_class) / len(of_class)})
+    top1 = sum(is_right.values()) / len(is_right)
+    interval = wilson(top1, len(is_right))
+    report = {"video_top1": top1, "video_top1_interval": interval, "per_class": per_class}
+    (folder / "report.json").write_text(json.dumps(report))
+    wrong = {name: classes[number - 1] for number, name in enumerate(classes)}
+    rows = [(video, label, label if right else wrong[label]) for (label, video), right in is_right.items()]
+    (folder / "predictions.csv").write_text(csv_text(("path", "label", "predicted"), rows), encoding="utf-8")
+    points = [(epoch, value, 1 - value) for epoch, value in enumerate(curve)]
+    metrics = csv_text(("epoch", "val/video_top1", "val/loss"), points)
+    (folder / "metrics" / "version_0" / "metrics.csv").write_text(metrics)
