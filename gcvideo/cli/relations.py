@@ -43,6 +43,7 @@ def pairs_parser() -> argparse.ArgumentParser:
     parser.add_argument("out", help="folder to write into")
     parser.add_argument("--first", nargs="+", required=True, metavar="CLASS", help="classes of the first kind")
     parser.add_argument("--second", nargs="+", required=True, metavar="CLASS", help="classes of the second kind")
+    parser.add_argument("--root", help="folder that the paths of the clips are relative to; default: the manifest's")
     parser.add_argument("--each", type=positive_int, default=3, help="number of pairs for each clip")
     parser.add_argument("--frames", type=positive_int, default=16, help="frames per video")
     parser.add_argument("--stride", type=positive_int, default=2, help="distance of neighbouring frames in the clip")
@@ -59,7 +60,7 @@ def run_pairs(args: argparse.Namespace) -> int:
     with as_usage_errors(OSError, ValueError):
         kinds = (args.first, args.second)
         options = PairOptions(kinds, args.each, args.frames, args.stride, args.size, args.seed)
-        manifest = write_pairs(args.manifest, args.out, options, args.workers)
+        manifest = write_pairs(args.manifest, args.out, options, args.root, args.workers)
     print(f"manifest: {manifest}")
     return 0
 

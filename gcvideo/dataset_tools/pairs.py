@@ -40,7 +40,7 @@ class PairOptions:
 
     Args:
         kinds: names of the classes of kind 0 and of kind 1; clips of other classes are not used.
-        each: number of pairs for each clip of a split.
+        each: number of pairs for each clip of the two kinds.
         frames: T, of each video.
         stride: distance of neighbouring frames in the source.
         size: width and height in pixels, even.
@@ -76,13 +76,20 @@ class Pair:
     label: str
 
 
-def write_pairs(manifest: str | Path, out: str | Path, options: PairOptions, workers: int | None = None) -> Path:
+def write_pairs(
+    manifest: str | Path,
+    out: str | Path,
+    options: PairOptions,
+    root: str | Path | None = None,
+    workers: int | None = None,
+) -> Path:
     """Write pairs of the clips of every split, and `manifest.csv` (path, label, split, left, right).
 
     Args:
         manifest: of the sources, with the columns label and split.
         out: folder, created if missing. The manifest is written last, so a set with a manifest is complete.
         options: how pairs are made.
+        root: folder that the paths of the sources are relative to; default that of the manifest.
         workers: number of processes; default one per core.
 
     Returns:
@@ -104,7 +111,7 @@ def write_pairs(manifest: str | Path, out: str | Path, options: PairOptions, wor
     # "spawn": a forked child of a process with threads (torch, when called from a test) can dead-lock.
     with multiprocessing.get_context("spawn").Pool(workers or os.cpu_count()) as pool:
         for number, split in enumerate(splits):
-            videos = read_manifest(manifest, split, class_names=names)
+            videos = read_manifest(manifest, split, root, names)
             (out / split).mkdir(parents=True, exist_ok=True)
             jobs = []
             for index, pair in enumerate(_plan(videos, names, split, options, number)):
@@ -120,13 +127,13 @@ def write_pairs(manifest: str | Path, out: str | Path, options: PairOptions, wor
 def _plan(videos: Videos, names: Sequence[str], split: str, options: PairOptions, number: int) -> Iterator[Pair]:
     """Pairs of one split, alternately 'same' and 'different'; as many rounds as give four pairs of kinds equally."""
     rng = np.random.default_rng((options.seed, number))
-    decks = []
+    clips = []
     for kind in options.kinds:
-        rows = [row for row, label in enumerate(videos.labels.tolist()) if names[label] in kind]
-        if not rows:
+        clips.append([row for row, label in enumerate(videos.labels.tolist()) if names[label] in kind])
+        if not clips[-1]:
             raise UsageError(f"split {split!r} has no clip of {', '.join(kind)}")
-        decks.append(_shuffled_for_ever(rows, rng))
-    num_rounds = len(videos) * options.each // 4 * 2  # even, of two pairs each
+    decks = [_shuffled_for_ever(rows, rng) for rows in clips]
+    num_rounds = sum(map(len, clips)) * options.each // 4 * 2  # even, of two pairs each
     for round_number in range(num_rounds):
         for label in LABELS:
             first, second = kinds_of(split, label == "same", round_number)
