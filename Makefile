@@ -8,7 +8,9 @@ CONSTRAINTS ?= -c constraints.txt
 
 demo: .venv/installed
 	$(BIN)/gcvideo synth runs/demo-data
-	rm -rf runs/demo_sweep
+	$(BIN)/gcvideo synth runs/demo-directions --task direction --val 60 --test 60
+	rm -rf runs/demo_trunk runs/demo_sweep
+	$(BIN)/gcvideo fit --config configs/demo.yaml --config configs/demo_trunk.yaml
 	$(BIN)/gcvideo sweep configs/sweeps/demo.yaml --jobs 2
 	@echo "With and without blocks: runs/demo_sweep/report.html   Curves: $(BIN)/tensorboard --logdir runs/demo_sweep"
 

@@ -1,6 +1,7 @@
 """The verbs that write videos whose class is a relation: `gcvideo synth` and `pairs`."""
 
 import argparse
+from typing import get_args
 
 from gcvideo.cli.parser import Verb, as_usage_errors, positive_int, verb_parser
 
@@ -8,10 +9,17 @@ from gcvideo.cli.parser import Verb, as_usage_errors, positive_int, verb_parser
 def synth_parser() -> argparse.ArgumentParser:
     """Parser of `gcvideo synth`."""
     from gcvideo.dataset_tools.scene import NUM_FRAMES, SIZE
+    from gcvideo.dataset_tools.synthetic import Task
 
     parser = verb_parser("synth", "Write H.264 videos of two bands whose relation is the class, and a manifest.")
     parser.add_argument("out", help="folder to write into")
-    parser.add_argument("--train", type=int, default=1500, help="number of training videos")
+    parser.add_argument(
+        "--task",
+        choices=get_args(Task),
+        default="relation",
+        help="what the classes are: gait x relation of two directions, or gait x direction (for a trunk)",
+    )
+    parser.add_argument("--train", type=int, default=1200, help="number of training videos")
     parser.add_argument("--val", type=int, default=120, help="number of validation videos")
     parser.add_argument("--test", type=int, default=300, help="number of test videos")
     parser.add_argument("--frames", type=int, default=NUM_FRAMES, help="frames per video")
@@ -27,7 +35,7 @@ def run_synth(args: argparse.Namespace) -> int:
 
     counts = {"train": args.train, "val": args.val, "test": args.test}
     with as_usage_errors(OSError, ValueError):
-        manifest = write_dataset(args.out, counts, args.frames, args.size, args.seed, args.workers)
+        manifest = write_dataset(args.out, counts, args.frames, args.size, args.seed, args.workers, args.task)
     print(f"{sum(counts.values())} videos; manifest: {manifest}")
     return 0
 

@@ -136,7 +136,7 @@ def _plan(videos: Videos, names: Sequence[str], split: str, options: PairOptions
     num_rounds = sum(map(len, clips)) * options.each // 4 * 2  # even, of two pairs each
     for round_number in range(num_rounds):
         for label in LABELS:
-            first, second = kinds_of(split, label == "same", round_number)
+            first, second = kinds_of(label == "same", round_number)
             yield Pair(next(decks[first]), next(decks[second]), label)
 
 

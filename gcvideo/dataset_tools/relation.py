@@ -1,21 +1,18 @@
 """Relations between two distant places: each is of one of two kinds, and the label is 'same' or 'different' kinds.
 
 Used by the synthetic videos (`scene`: kinds are directions of motion) and by pairs of real clips (`pairs`: kinds are
-sets of classes). What a network without blocks can do, if no unit of it sees both places: it adds up a score of either
-place. The relation is the exclusive-or of the two kinds, and a sum of two scores is right on at most three of the four
-pairs of kinds. Where the four are equally frequent, as in validation and test, 3/4 is the best accuracy. One place
-alone tells nothing: 1/2.
+classes). The four pairs of kinds are equally frequent. What a network can do:
 
-The training set is unbalanced on purpose: 92 % of its 'same' pairs are of kinds 0-0 and 8 % of 1-1. Then the loss
-rewards knowing the kind of either place alone (0 is mostly 'same'), so that features of kinds form within an epoch;
-what they leave wrong is 1-1, which takes the relation. With balanced kinds neither is rewarded before the other is
-known, and training waits on a plateau of random length.
+- One place alone tells nothing: 1/2 is the best accuracy.
+- Without blocks, and if no unit sees both places, it adds up a score of either place. The relation is the exclusive-or
+  of the two kinds, and a sum of two scores is right on at most three of the four pairs of kinds: 3/4.
+- With features of kinds and a block that relates places, it can be right on all.
+
+From random weights, training waits on a plateau of random length: neither kind is rewarded by the loss before the other
+is known. The recipes therefore start from a trunk that has learned to recognise the kinds, without blocks.
 """
 
 from typing import NamedTuple
-
-# Of 25 'same' pairs of a training set, these are 1-1 and all others 0-0.
-RARE_ROUNDS, ROUNDS = (6, 18), 25
 
 
 class Kinds(NamedTuple):
@@ -25,14 +22,12 @@ class Kinds(NamedTuple):
     second: int
 
 
-def kinds_of(split: str, is_same: bool, round_number: int) -> Kinds:
-    """Kinds of a pair.
+def kinds_of(is_same: bool, number: int) -> Kinds:
+    """Kinds of a pair, alternating.
 
     Args:
-        split: "train" is unbalanced; in all others the kinds alternate.
         is_same: whether the kinds are equal.
-        round_number: number of the pair among those of its label.
+        number: of the pair among those of its label.
     """
-    is_unbalanced = split == "train" and is_same
-    first = int(round_number % ROUNDS in RARE_ROUNDS) if is_unbalanced else round_number % 2
+    first = number % 2
     return Kinds(first, first if is_same else 1 - first)

@@ -6,7 +6,7 @@ texture of each band drifts horizontally and enters again on the other side. The
 - the *gait*: both bands 'walk' (slow), 'run' (fast) or 'hop' (slow, bouncing), and
 - the *relation*: both drift in the 'same' direction or in 'opposite' directions.
 
-Where the directions are balanced, as in validation and test, no model can read the relation without relating the bands
+The directions are balanced in each class, and no model can read the relation without relating the bands
 (tests/dataset_tools/test_synthetic.py):
 
 - Single frames: a texture is a torus with a uniformly random start, so at every instant a frame has the same
@@ -36,7 +36,7 @@ BAND_HEIGHT = 21 / 64  # in picture heights
 DARKNESS = 16  # value of the pixels between the bands
 # Decay of the texture's spectrum. Its waves are longer than twice the motion of 'run' per frame: shorter ones would
 # seem to move backwards (the wagon-wheel effect).
-SMOOTHNESS = 1.2
+SMOOTHNESS = 4.0
 
 
 @dataclass(frozen=True)
