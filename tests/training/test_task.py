@@ -278,10 +278,10 @@ def test_a_video_network_is_inflated_only_if_asked_for(tmp_path, synthetic):
         ({"at": block["at"]}, "mean", "files do not tell mode, sub_sample"),
         (block, None, "2 kernels have one frame"),
     ):
-        model = VideoTask(NAMES, "slowonly_tiny", "nl", block_options, inflation=inflation, **arguments)
+        model = VideoTask(module.class_names, "slowonly_tiny", "nl", block_options, inflation=inflation, **arguments)
         with pytest.raises(UsageError, match=message):
             trainer(tmp_path).fit(model, datamodule=module)
-    model = VideoTask(NAMES, "slowonly_tiny", "nl", block, inflation="mean", **arguments)
+    model = VideoTask(module.class_names, "slowonly_tiny", "nl", block, inflation="mean", **arguments)
     trainer(tmp_path, limit_train_batches=1, limit_val_batches=0).fit(model, datamodule=module)
     key = "blocks.3.res_blocks.0.branch2.conv_a.weight"
     torch.testing.assert_close(model.net.state_dict()[key].sum(2, keepdim=True), source.state_dict()[key])
