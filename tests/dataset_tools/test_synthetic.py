@@ -120,16 +120,26 @@ def directions(manifest):
         return [(row["split"], row["label"], row["directions"]) for row in csv.DictReader(stream)]
 
 
-def test_directions_are_balanced_but_for_the_same_classes_of_the_training_set(tmp_path):
-    counts = {"train": 25 * 2 * 6, "val": 24, "test": 60}
-    rows = Counter(directions(write_dataset(tmp_path, counts, num_frames=1, size=32)))
-    for (split, label, _), number in rows.items():
-        if split != "train":
-            assert number == counts[split] / 6 / 2, (split, label)
-    for gait in GAITS:
-        assert rows["train", f"{gait}_same", "left-left"] == 46  # 92 % of 50
-        assert rows["train", f"{gait}_same", "right-right"] == 4
-        assert rows["train", f"{gait}_opposite", "left-right"] == rows["train", f"{gait}_opposite", "right-left"] == 25
+@pytest.mark.parametrize("split", ("train", "val"))
+def test_directions_are_balanced_in_every_class(split, tmp_path):
+    rows = Counter(directions(write_dataset(tmp_path, {split: 24}, num_frames=1, size=32, workers=1)))
+    for name in CLASS_NAMES:
+        pairs = ("left-left", "right-right") if name.endswith("same") else ("left-right", "right-left")
+        assert [rows[split, name, pair] for pair in pairs] == [2, 2]
+    assert sum(rows.values()) == 24
+
+
+def test_the_task_direction_has_gait_and_direction_as_its_class(tmp_path):
+    rows = directions(write_dataset(tmp_path / "a", {"train": 12}, num_frames=1, size=32, workers=1, task="direction"))
+    assert len({label for _, label, _ in rows}) == 6
+    for _, label, both in rows:
+        gait, direction = label.split("_")
+        assert gait in GAITS
+        assert both == f"{direction}-{direction}"
+    # Not the videos of the other task.
+    write_dataset(tmp_path / "b", {"train": 12}, num_frames=1, size=32, workers=1)
+    contents = [{path.read_bytes() for path in (tmp_path / name).rglob("*.mp4")} for name in "ab"]
+    assert not contents[0] & contents[1]
 
 
 def test_the_column_directions_is_what_the_videos_show(tmp_path):
@@ -185,6 +195,7 @@ def test_videos_are_h264(tmp_path):
         ({"num_frames": 0}, "num_frames must be at least 1, got 0"),
         ({"counts": {}}, "every split needs at least 1 video"),
         ({"counts": {"train": 0}}, "every split needs at least 1 video"),
+        ({"task": "colour"}, "task must be one of .* got 'colour'"),
     ),
 )
 def test_bad_arguments(tmp_path, arguments, message):
@@ -215,6 +226,9 @@ def test_command(tmp_path, capsys):
     write_dataset(tmp_path / "b", {"train": 3, "val": 2, "test": 1}, num_frames=4, size=32, seed=5, workers=1)
     for path in (tmp_path / "b").rglob("*.*"):
         assert (tmp_path / "a" / path.relative_to(tmp_path / "b")).read_bytes() == path.read_bytes()
+    assert main(["synth", str(tmp_path / "d"), *arguments, "--task", "direction"]) == 0
+    assert "walk_left" in (tmp_path / "d" / "manifest.csv").read_text()
+    capsys.readouterr()
     assert main(["synth", str(tmp_path / "c"), *arguments, "--size", "33"]) == 2
     assert capsys.readouterr().err.startswith("error: size must be even")
     with pytest.raises(SystemExit):
