@@ -75,7 +75,7 @@ DATA = {
     "predict": "folder",
 }
 ELSEWHERE = {"model.net", "model.optim.nesterov"}  # `net` instead of `network`; AdamW has no Nesterov momentum
-RUN = {"name": "mine", "runs_dir": "elsewhere", "ema_decay": 0.5, "seed_everything": 4}
+RUN = {"name": "mine", "runs_dir": "elsewhere", "ema_decay": 0.5, "precise_bn": 3, "seed_everything": 4}
 # Arguments of Trainer.fit and the like, which tests/cli/test_cli.py sets or which Lightning owns.
 LIGHTNING = {"ckpt_path", "weights_only", "verbose", "return_predictions", "print_config", "model", "data", "trainer"}
 
@@ -115,7 +115,8 @@ def test_every_setting_of_model_and_data_arrives(tmp_path, monkeypatch):
     for name, value in DATA.items():
         assert stored(cli.datamodule.hparams, name) == value, name
     assert cli.run_dir == Path("elsewhere/mine")
-    assert any(type(callback).__name__ == "EMAWeightAveraging" for callback in cli.trainer.callbacks)
+    names = [type(callback).__name__ for callback in cli.trainer.callbacks]
+    assert names.index("EMAWeightAveraging") < names.index("PreciseBatchNorm") < names.index("ModelCheckpoint")
 
 
 def test_nesterov_momentum_is_an_option_of_sgd(tmp_path, monkeypatch):

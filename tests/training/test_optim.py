@@ -9,7 +9,6 @@ from torch import nn
 from gcvideo import create_model
 from gcvideo.training.optim import OPTIMIZERS, Decay, Optimization, parameter_groups
 
-
 RULES = get_args(Decay)
 
 
