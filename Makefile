@@ -8,10 +8,9 @@ CONSTRAINTS ?= -c constraints.txt
 
 demo: .venv/installed
 	$(BIN)/gcvideo synth runs/demo-data
-	rm -rf runs/demo
-	$(BIN)/gcvideo fit --config configs/demo.yaml
-	$(BIN)/gcvideo test --name demo
-	@echo "The report: runs/demo/report.html   Curves: $(BIN)/tensorboard --logdir runs"
+	rm -rf runs/demo_sweep
+	$(BIN)/gcvideo sweep configs/sweeps/demo.yaml --jobs 2
+	@echo "With and without blocks: runs/demo_sweep/report.html   Curves: $(BIN)/tensorboard --logdir runs/demo_sweep"
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -m "not slow"

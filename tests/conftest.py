@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from gcvideo.dataset_tools.synthetic import write_dataset, write_video
+from gcvideo.dataset_tools.h264 import write_video
+from gcvideo.dataset_tools.synthetic import write_dataset
 
 torch.set_num_threads(2)
 

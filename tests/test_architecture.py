@@ -75,7 +75,7 @@ ONLY_IN = {
     "matplotlib": ("figures.py", "report/plots.py", "sweep/plot.py", "dataset_tools/histograms.py"),
     "jinja2": ("report/page.py",),
     "av": (
-        "dataset_tools/synthetic.py", "dataset_tools/scene.py", "dataset_tools/transcode.py",
+        "dataset_tools/h264.py", "dataset_tools/transcode.py",
         "data/decode/packets.py", "data/decode/pyav_reader.py",
     ),
     "webdataset": (),

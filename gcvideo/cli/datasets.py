@@ -1,4 +1,4 @@
-"""The verbs that make data ready: `gcvideo prepare`, `check`, `download` and `synth`.
+"""The verbs that make data ready: `gcvideo prepare`, `check` and `download`.
 
 Parsers need nothing but argparse, so that help and errors answer at once; what does the work is imported by `run_*`.
 """
@@ -6,13 +6,12 @@ Parsers need nothing but argparse, so that help and errors answer at once; what 
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gcvideo.cli.parser import Verb, positive_float, positive_int, verb_parser
-from gcvideo.errors import GcvideoError, UsageError
+from gcvideo.cli.parser import Verb, as_usage_errors, positive_float, positive_int, verb_parser
+from gcvideo.errors import UsageError
 
 if TYPE_CHECKING:
     from gcvideo.dataset_tools.check import CheckSummary
@@ -80,10 +79,10 @@ def run_prepare(args: argparse.Namespace) -> int:
     from gcvideo.dataset_tools.plan import make_plan
     from gcvideo.dataset_tools.prepare import merge, prepare
 
-    with _as_usage_errors(ValueError):
+    with as_usage_errors(ValueError):
         encoding = Encoding(args.short_side, args.crf, args.preset, args.encoder)
     options = PrepareOptions(args.workers, args.timeout_s, args.part, args.retry)
-    with _as_usage_errors(OSError):
+    with as_usage_errors(OSError):
         plan = make_plan(args.raw, args.annotations, args.split_number)
         summary = merge(plan, args.out, encoding) if args.merge else prepare(plan, args.out, encoding, options)
         if summary is None:
@@ -129,7 +128,7 @@ def run_check(args: argparse.Namespace) -> int:
     from gcvideo.dataset_tools.entries import read_entries
     from gcvideo.dataset_tools.findings import find
 
-    with _as_usage_errors(OSError):
+    with as_usage_errors(OSError):
         out.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
         entries = read_entries(manifest, args.root and Path(args.root), args.split)
         if not entries:
@@ -167,7 +166,7 @@ def run_download(args: argparse.Namespace) -> int:
     from gcvideo.dataset_tools.mirror import FetchOptions, fetch
 
     options = FetchOptions(args.mirror, extract=not args.no_extract, keep=not args.remove, jobs=args.jobs)
-    with _as_usage_errors(OSError):
+    with as_usage_errors(OSError):
         failed = fetch(args.dataset, args.out, args.splits, options)
     for failure in failed:
         print(f"error: {failure}", file=sys.stderr)
@@ -175,53 +174,11 @@ def run_download(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def synth_parser() -> argparse.ArgumentParser:
-    """Parser of `gcvideo synth`."""
-    from gcvideo.dataset_tools.scene import NUM_FRAMES, SIZE
-
-    parser = verb_parser("synth", "Write H.264 videos of two objects whose relation is the class, and a manifest.")
-    parser.add_argument("out", help="folder to write into")
-    parser.add_argument("--train", type=int, default=1500, help="number of training videos")
-    parser.add_argument("--val", type=int, default=120, help="number of validation videos")
-    parser.add_argument("--test", type=int, default=300, help="number of test videos")
-    parser.add_argument("--frames", type=int, default=NUM_FRAMES, help="frames per video")
-    parser.add_argument("--size", type=int, default=SIZE, help="width and height in pixels")
-    parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files")
-    parser.add_argument("--workers", type=positive_int, help="number of processes; default: one per core")
-    return parser
-
-
-def run_synth(args: argparse.Namespace) -> int:
-    """`gcvideo synth`."""
-    from gcvideo.dataset_tools.synthetic import write_dataset
-
-    counts = {"train": args.train, "val": args.val, "test": args.test}
-    with _as_usage_errors(OSError, ValueError):
-        manifest = write_dataset(args.out, counts, args.frames, args.size, args.seed, args.workers)
-    print(f"{sum(counts.values())} videos; manifest: {manifest}")
-    return 0
-
-
 VERBS = {
     "prepare": Verb(prepare_parser, run_prepare),
     "check": Verb(check_parser, run_check),
     "download": Verb(download_parser, run_download),
-    "synth": Verb(synth_parser, run_synth),
 }
-
-
-@contextmanager
-def _as_usage_errors(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn errors into `UsageError`: one line for the user instead of a traceback.
-
-    An OSError is a folder that can't be written or a full disk, a ValueError a setting that its dataclass refuses.
-    """
-    try:
-        yield
-    except GcvideoError:  # some of which are ValueErrors
-        raise
-    except kinds as error:
-        raise UsageError(str(error)) from error
 
 
 def _part(text: str) -> "Part":

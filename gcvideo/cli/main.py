@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from gcvideo import __version__
-from gcvideo.cli import datasets, experiments, networks
+from gcvideo.cli import datasets, experiments, networks, relations
 from gcvideo.cli.help import DESCRIPTIONS, stored_help
 from gcvideo.cli.parser import Verb
 from gcvideo.errors import GcvideoError
@@ -25,7 +25,8 @@ Video recognition with Global Context blocks.
   download  Kinetics from its public mirror:            gcvideo download k400 raw/k400
   prepare   raw videos to a training-ready set:         gcvideo prepare raw/k400 data/k400 --annotations val.csv
   check     find what is wrong with a data set:         gcvideo check data/k400/manifest.csv
-  synth     write a labelled set of synthetic videos:   gcvideo synth data/synthetic
+  synth     synthetic videos, classes are relations:    gcvideo synth data/synthetic
+  pairs     the same of two real clips side by side:    gcvideo pairs data/ucf/manifest.csv data/pairs --first ...
 
 'gcvideo VERB --help' lists the options of a verb. fit, validate, test and predict take what users of Lightning know:
 --config FILE, --print_config, --ckpt_path FILE|last|best, --trainer.max_epochs 8, --model.lr 0.1, --data.batch_size 16.
@@ -34,7 +35,7 @@ Video recognition with Global Context blocks.
 TRAINING_VERBS = tuple(DESCRIPTIONS)
 """They read their arguments by LightningCLI; see `cli.training`."""
 
-VERBS: dict[str, Verb] = {**experiments.VERBS, **networks.VERBS, **datasets.VERBS}
+VERBS: dict[str, Verb] = {**experiments.VERBS, **networks.VERBS, **datasets.VERBS, **relations.VERBS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

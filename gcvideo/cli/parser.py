@@ -1,8 +1,11 @@
 """What a verb of the command line is, and how those that are no training read their arguments."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from gcvideo.errors import GcvideoError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +60,17 @@ def positive_float(text: str) -> float:
     if not 0 < number < float("inf"):  # False for nan, too
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return number
+
+
+@contextmanager
+def as_usage_errors(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn errors into `UsageError`: one line for the user instead of a traceback.
+
+    An OSError is a folder that can't be written or a full disk, a ValueError a setting that its dataclass refuses.
+    """
+    try:
+        yield
+    except GcvideoError:  # some of which are ValueErrors
+        raise
+    except kinds as error:
+        raise UsageError(str(error)) from error

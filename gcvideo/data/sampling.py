@@ -4,12 +4,16 @@ A clip is T frames, `stride` frames apart ("8x8" is 8 frames at stride 8), as `S
 count them, in raw frames of the file. With `target_fps` the stride counts frames of that rate instead: a file of 60 fps
 is stepped through twice as fast as one of 30 fps.
 
-`spacing` selects one of two definitions of a clip (T frames, stride s, file rate f, target rate r):
+`spacing` selects one of three definitions of a clip (T frames, stride s, file rate f, target rate r):
 
 - "stride": frame t is floor(t * s) after the first, or floor(t * s * f / r) with a target rate.
-- "slowfast": as in PySlowFast's `slowfast/datasets/decoder.py`. A clip covers T * s * f / r frames; its frames are
-  spread evenly from its first to its last, so "8x8" at 30 fps is 8 frames over 64, 63 / 7 = 9 apart and not 8. The last
-  of several test clips does not reach the end of the video: clip v of V starts at v / V of the room, not v / (V - 1).
+- "mmaction": frame t is t * s after the first, and all else as in `SampleFrames` of mmaction2
+  (`mmaction/datasets/transforms/loading.py`): test starts are rounded and not floored; a training clip ends s frames
+  before its video does; single frames are the middles of V equal parts; "hold" repeats the last frame taken.
+- "slowfast": as the PyAV path of PySlowFast (`slowfast/datasets/decoder.py`). A clip covers T * s * f / r frames; its
+  frames are spread evenly from its first to its last, so "8x8" at 30 fps is 8 frames over 64, 63 / 7 = 9 apart and not
+  8. A start between two frames is the later one. The last of several test clips does not reach the end of the video:
+  clip v of V starts at v / V of the room, not v / (V - 1).
 
 "Room" is the largest start at which a clip still fits into the video. With T = 3 and stride 2 in a video of 8 frames:
 
@@ -26,7 +30,7 @@ import torch
 from torch import Tensor
 
 ShortVideo = Literal["loop", "hold"]
-Spacing = Literal["stride", "slowfast"]
+Spacing = Literal["stride", "slowfast", "mmaction"]
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,11 @@ class Clip:
         target_fps: count the stride in frames of this rate; default raw frames of the file.
         short: what a video shorter than a clip does: start again at frame 0 ("loop") or repeat its last frame
             ("hold"). With spacing "slowfast" it always holds.
-        spacing: how frames are spaced in a clip: "stride", or "slowfast" as in PySlowFast, which requires target_fps.
+        spacing: how frames are spaced in a clip, and clips in a video: "stride"; "slowfast" as in PySlowFast, which
+            requires target_fps; "mmaction" as in mmaction2, which counts raw frames and excludes target_fps.
 
     Raises:
-        ValueError: a value out of range, or spacing "slowfast" without target_fps.
+        ValueError: a value out of range, spacing "slowfast" without target_fps, or "mmaction" with it.
     """
 
     frames: int = 8
@@ -63,6 +68,11 @@ class Clip:
         if self.spacing == "slowfast" and self.target_fps is None:
             raise ValueError(
                 "clip.spacing slowfast counts in seconds: expected clip.target_fps (PySlowFast's recipes: 30), got None"
+            )
+        if self.spacing == "mmaction" and self.target_fps is not None:
+            raise ValueError(
+                f"clip.spacing mmaction counts raw frames, as mmaction2's recipes: expected clip.target_fps None, got "
+                f"{self.target_fps} (PySlowFast's count in seconds: clip.spacing slowfast)"
             )
 
     def random(self, num_frames: int, fps: float, generator: torch.Generator) -> Tensor:
@@ -85,13 +95,17 @@ class Clip:
             starts = torch.rand(1, dtype=torch.float64, generator=generator) * room  # [1]
             return self._spread(starts, step, num_frames)
         offsets = self._offsets(step)
-        starts = torch.randint(_room(offsets, num_frames) + 1, (1,), generator=generator)  # [1]
+        last = _room(offsets, num_frames)
+        if self.spacing == "mmaction":  # for training, its clips are T * s frames long; for a test, (T - 1) * s + 1
+            last = max(num_frames - self.frames * self.stride, 0)
+        starts = torch.randint(last + 1, (1,), generator=generator)  # [1]
         return self._inside(starts[:, None] + offsets, num_frames)
 
     def uniform(self, num_frames: int, fps: float, views: int) -> Tensor:
         """Clips spread evenly, the first at the start of the video and the last at its end; one is the centre clip.
 
-        With spacing "slowfast", the first of any number of clips is at the start; see the head of this module.
+        With spacing "slowfast", one clip is at the start, and several don't reach the end; with "mmaction", single
+        frames (T = 1) are the middles of V equal parts. See the head of this module.
 
         Args:
             num_frames, fps: of the video, as in `random`.
@@ -111,11 +125,17 @@ class Clip:
             return self._spread(torch.arange(views, dtype=torch.float64) * room / views, step, num_frames)
         offsets = self._offsets(step)
         last = _room(offsets, num_frames)
-        if views == 1:
+        order = torch.arange(views, dtype=torch.float64)
+        if self.spacing == "mmaction" and self.frames == 1:
+            part = num_frames / views
+            starts = (order * part + part / 2).floor()
+        elif views == 1:
             starts = torch.tensor([last // 2])  # linspace would put a single clip at the start
+        elif self.spacing == "mmaction":
+            starts = (order * (last / (views - 1))).round()
         else:
-            starts = torch.linspace(0, last, views, dtype=torch.float64).floor().long()  # [V]
-        return self._inside(starts[:, None] + offsets, num_frames)
+            starts = torch.linspace(0, last, views, dtype=torch.float64).floor()  # [V]
+        return self._inside(starts.long()[:, None] + offsets, num_frames)
 
     def _step(self, num_frames: int, fps: float) -> float:
         """Distance of neighbouring frames, in frames of the file."""
@@ -133,14 +153,21 @@ class Clip:
 
     def _inside(self, indices: Tensor, num_frames: int) -> Tensor:
         """Bring the indices of a clip that is longer than its video into [0, num_frames)."""
-        # 5 frames, stride 2:  0 2 4 6 8  ->  loop 0 2 4 1 3,  hold 0 2 4 4 4
-        return indices % num_frames if self.short == "loop" else indices.clamp(max=num_frames - 1)
+        # 6 frames, stride 2:  0 2 4 6 8  ->  loop 0 2 4 0 2,  hold 0 2 4 5 5,  hold of mmaction 0 2 4 4 4
+        if self.short == "loop":
+            return indices % num_frames
+        last = num_frames - 1
+        if self.spacing == "mmaction":
+            last -= last % self.stride
+        return torch.where(indices < num_frames, indices, last)
 
     def _spread(self, starts: Tensor, step: float, num_frames: int) -> Tensor:
-        """Indices [V, T], evenly from each start [V] to the last frame of its clip: linspace and clamp."""
-        # 8 frames at a step of 8:  0 9 18 ... 63
-        along = torch.linspace(0, self.frames * step - 1, self.frames, dtype=torch.float64)  # [T]
-        return (starts[:, None] + along).clamp(0, num_frames - 1).long()
+        """Indices [V, T], evenly from each start [V] to the last frame of its clip."""
+        # PySlowFast decodes from the start on, so the first frame is not before it; in what it decoded, it counts from
+        # 0 and rounds down, in float32.  4 frames over 10.5 from 2.3:  first 3,  along 0 3.17 6.33 9.5  ->  3 6 9 12
+        first = starts.ceil().long()  # [V]
+        along = torch.linspace(0, self.frames * step - 1, self.frames).long()  # [T]
+        return (first[:, None] + along).clamp(max=num_frames - 1)
 
 
 def _room(offsets: Tensor, num_frames: int) -> int:

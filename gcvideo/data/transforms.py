@@ -6,6 +6,9 @@ rounding of the box to whole pixels and the filter at its border, at a fraction 
     # usual:  340x256 -> resized to 425x320 -> 224x224 cropped   (all pixels are resized)
     # here:   340x256 -> 179x179 cropped -> resized to 224x224   (a third of them)
 
+Evaluation views are cut out of one scaled copy of the frames, of which three of them cover most. So are training views
+of PySlowFast's geometry, for the sake of equal pixels.
+
 Letters: T frames, H W of the decoded frames, S side of the view.
 """
 
@@ -16,6 +19,8 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
+
+from gcvideo.data.geometry import GEOMETRIES, Geometry, check_geometry, scaled
 
 SpatialViews = Literal[1, 3]
 
@@ -30,17 +35,21 @@ class Augmentation:
         min_area: take boxes of random area and shape (as ImageNet's and mmaction2's recipes) instead of the short-side
             jitter; the smallest area as a fraction of the frame, 0.08 in most recipes.
         flip: mirror half of the clips; switch it off where left and right are classes.
+        geometry: how the short-side jitter is drawn and rounded: "gcvideo", or "slowfast" as in PySlowFast, which
+            excludes `min_area`.
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value out of range, or geometry "slowfast" with `min_area`.
     """
 
     size: int = 224
     short_side: tuple[int, int] = (256, 320)
     min_area: float | None = None
     flip: bool = True
+    geometry: Geometry = "gcvideo"
 
     def __post_init__(self) -> None:
+        check_geometry("augment.geometry", self.geometry)
         if len(self.short_side) != 2 or not 1 <= self.size <= self.short_side[0] <= self.short_side[1]:
             raise ValueError(
                 f"expected 1 <= augment.size <= augment.short_side[0] <= augment.short_side[1], "
@@ -48,12 +57,17 @@ class Augmentation:
             )
         if self.min_area is not None and not 0 < self.min_area <= 1:
             raise ValueError(f"expected augment.min_area in (0, 1], got {self.min_area}")
+        if self.min_area is not None and self.geometry == "slowfast":
+            raise ValueError(
+                f"augment.geometry slowfast is a short-side jitter: expected augment.min_area None, got {self.min_area}"
+            )
 
     def view(self, frames: Tensor, generator: torch.Generator) -> Tensor:
         """A random view of frames uint8 [T, 3, H, W]: uint8 [T, 3, S, S]."""
-        if self.min_area is None:
-            return random_view(frames, self.size, self.short_side, self.flip, generator)
-        return random_resized_view(frames, self.size, self.min_area, self.flip, generator)
+        if self.min_area is not None:
+            return random_resized_view(frames, self.size, self.min_area, self.flip, generator)
+        take = random_scaled_view if self.geometry == "slowfast" else random_view
+        return take(frames, self.size, self.short_side, self.flip, generator)
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,7 @@ class Views:
         spatial: squares of each clip, 1 (centre) or 3 along the long side; papers take 3.
         size: side of a view in pixels; default that of a training view.
         short_side: length in pixels that the short side is scaled to; default the smallest of training.
+        geometry: how sizes and margins are rounded: "gcvideo" as in mmaction2, or "slowfast" as in PySlowFast.
 
     Raises:
         ValueError: a value out of range.
@@ -74,8 +89,10 @@ class Views:
     spatial: SpatialViews = 3
     size: int | None = None
     short_side: int | None = None
+    geometry: Geometry = "gcvideo"
 
     def __post_init__(self) -> None:
+        check_geometry("views.geometry", self.geometry)
         if self.temporal < 1:
             raise ValueError(f"expected views.temporal >= 1, got {self.temporal}")
         if self.spatial not in get_args(SpatialViews):
@@ -101,7 +118,7 @@ class Views:
         """
         if self.size is None or self.short_side is None:
             raise ValueError(f"expected views with a size and a short side, got {self}; see Views.resolved")
-        return fixed_views(frames, self.size, self.short_side, self.spatial)
+        return fixed_views(frames, self.size, self.short_side, self.spatial, self.geometry)
 
 
 class Box(NamedTuple):
@@ -138,6 +155,25 @@ def random_view(
     top = int(torch.randint(height - box + 1, (), generator=generator))
     left = int(torch.randint(width - box + 1, (), generator=generator))
     return _cut(frames, Box(top, left, box, box), size, flip, generator)
+
+
+def random_scaled_view(
+    frames: Tensor, size: int, short_side: tuple[int, int], flip: bool, generator: torch.Generator
+) -> Tensor:
+    """Training view of PySlowFast (`slowfast/datasets/transform.py`): as `random_view`, but for the rounding.
+
+    `random_short_side_scale_jitter` rounds a real number, so the smallest and the largest length are half as likely as
+    the others; `random_crop` excludes the last offset (numpy's randint). The whole frame is scaled, without a filter.
+
+    Args, Returns: as `random_view`.
+    """
+    shortest, longest = short_side
+    draw = float(torch.rand((), dtype=torch.float64, generator=generator))
+    frames = scaled(frames, round(shortest + (longest - shortest) * draw), "slowfast")
+    height, width = frames.shape[-2:]
+    top = int(torch.randint(max(height - size, 1), (), generator=generator))
+    left = int(torch.randint(max(width - size, 1), (), generator=generator))
+    return _cut(frames, Box(top, left, size, size), size, flip, generator)
 
 
 def random_resized_view(frames: Tensor, size: int, min_area: float, flip: bool, generator: torch.Generator) -> Tensor:
@@ -179,7 +215,9 @@ def _cut(frames: Tensor, box: Box, size: int, flip: bool, generator: torch.Gener
     return view.flip(-1) if mirrored else view
 
 
-def fixed_views(frames: Tensor, size: int, short_side: int, spatial_views: int) -> list[Tensor]:
+def fixed_views(
+    frames: Tensor, size: int, short_side: int, spatial_views: int, geometry: Geometry = "gcvideo"
+) -> list[Tensor]:
     """Evaluation views: the centre square, or three squares along the long side (first, centre, last).
 
     Args:
@@ -187,23 +225,21 @@ def fixed_views(frames: Tensor, size: int, short_side: int, spatial_views: int) 
         size: S; at most `short_side`.
         short_side: length that the short side is scaled to.
         spatial_views: 1 or 3.
+        geometry: how sizes and margins are rounded.
 
     Returns:
         uint8 [T, 3, S, S] for each spatial view; parts of one scaled copy of the frames.
     """
     if spatial_views not in get_args(SpatialViews):
         raise ValueError(f"expected spatial_views to be one of {get_args(SpatialViews)}, got {spatial_views}")
+    frames = scaled(frames, short_side, geometry)
     height, width = frames.shape[-2:]
-    # Here the whole frame is resized, once for all squares: three of them cover most of it.
-    if min(height, width) != short_side:  # prepared videos have it already, by default
-        scale = short_side / min(height, width)
-        height, width = max(round(height * scale), short_side), max(round(width * scale), short_side)
-        frames = F.resize(frames, [height, width], antialias=True)
-    top, left = (height - size) // 2, (width - size) // 2
-    # Wide frame, 3 squares: [A] [B] [C] of AABBCC at lefts 0, centre, width - size. A tall one likewise from the top.
-    corners = [(top, left)]
+    offsets = GEOMETRIES[geometry].offsets
+    tops, lefts = offsets(height - size), offsets(width - size)
+    # Wide frame, 3 squares: [A] [B] [C] of AABBCC, from left to right. A tall one likewise from the top.
+    corners = [(tops[1], lefts[1])]
     if spatial_views == 3 and width >= height:
-        corners = [(top, 0), (top, left), (top, width - size)]
+        corners = [(tops[1], left) for left in lefts]
     elif spatial_views == 3:
-        corners = [(0, left), (top, left), (height - size, left)]
+        corners = [(top, lefts[1]) for top in tops]
     return [frames[..., top : top + size, left : left + size] for top, left in corners]

@@ -3,32 +3,13 @@
 import multiprocessing
 import os
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gcvideo.dataset_tools.scene import CLASS_NAMES, NUM_FRAMES, SIZE, make_video
-from gcvideo.files import csv_text, replacing, write_text
-
-
-def write_video(path: Path, frames: NDArray[np.uint8], fps: int = 15) -> None:
-    """Write [T, H, W, 3] uint8 as H.264 in MP4; H and W even. Equal frames give equal bytes."""
-    import av
-
-    with replacing(path) as partial_file, av.open(str(partial_file), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps))
-        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
-        stream.options = {"crf": "18", "preset": "veryfast", "g": "12", "threads": "1"}
-        # mbtree reads uninitialised memory: equal frames would now and then give other bytes (x264 in PyAV 18.1)
-        stream.options |= {"x264-params": "mbtree=0"}
-        for frame in frames:
-            # converted here: left to the encoder, equal frames sometimes give other bytes (PyAV 18.1)
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
+from gcvideo.dataset_tools.h264 import write_video
+from gcvideo.dataset_tools.relation import kinds_of
+from gcvideo.dataset_tools.scene import CLASS_NAMES, LEFT, NUM_FRAMES, RIGHT, SIZE, lower_direction, make_video
+from gcvideo.files import csv_text, write_text
 
 
 def write_dataset(
@@ -39,9 +20,10 @@ def write_dataset(
     seed: int = 0,
     workers: int | None = None,
 ) -> Path:
-    """Write videos and `manifest.csv` (path, label, split, distance) into folder `out`.
+    """Write videos and `manifest.csv` (path, label, split, directions) into folder `out`.
 
-    Classes are balanced in each split. Half of the videos of a split named 'train' are near, all others are far.
+    Classes are balanced in each split. So are directions in each class, but for the 'same' classes of a split named
+    'train', of which 92 % drift left-left (`relation` says why).
 
     Args:
         out: folder, created if missing. The manifest is written last, so a set with a manifest is complete.
@@ -73,28 +55,40 @@ def write_dataset(
     with multiprocessing.get_context("spawn").Pool(workers or os.cpu_count()) as pool:
         pool.map(work, clips, chunksize=32)
     manifest = out / "manifest.csv"
-    rows = ((clip.path, CLASS_NAMES[clip.label], clip.split, "near" if clip.near else "far") for clip in clips)
-    write_text(manifest, csv_text(("path", "label", "split", "distance"), rows))
+    rows = ((clip.path, CLASS_NAMES[clip.label], clip.split, _directions(clip)) for clip in clips)
+    write_text(manifest, csv_text(("path", "label", "split", "directions"), rows))
     return manifest
 
 
 @dataclass(frozen=True, slots=True)
 class _PlannedClip:
-    """A video of the set that is to be written; `seed` is that of `make_video`."""
+    """A video of the set that is to be written; `label`, `upper` and `seed` are arguments of `make_video`."""
 
     path: str
     label: int
+    upper: int
     split: str
-    near: bool
     seed: tuple[int, int, int]
 
 
 def _planned_clip(split: str, index: int, seed: tuple[int, int, int]) -> _PlannedClip:
-    """Video `index` of a split. Labels alternate; of training videos, every other round of all labels is near."""
+    """Video `index` of a split. Labels alternate: a round has a video of each."""
     round_number, label = divmod(index, len(CLASS_NAMES))
-    near = split == "train" and round_number % 2 == 0
-    return _PlannedClip(f"{split}/{CLASS_NAMES[label]}_{index:05d}.mp4", label, split, near, seed)
+    path = f"{split}/{CLASS_NAMES[label]}_{index:05d}.mp4"
+    return _PlannedClip(path, label, upper_direction(split, label, round_number), split, seed)
+
+
+def upper_direction(split: str, label: int, round_number: int) -> int:
+    """Direction of the upper band in a round of all labels; kind 0 of `relation` is LEFT."""
+    is_same = CLASS_NAMES[label].endswith("same")
+    return (LEFT, RIGHT)[kinds_of(split, is_same, round_number).first]
+
+
+def _directions(clip: _PlannedClip) -> str:
+    """Directions of the upper and the lower band, such as "left-right"."""
+    directions = (clip.upper, lower_direction(clip.label, clip.upper))
+    return "-".join("left" if direction == LEFT else "right" for direction in directions)
 
 
 def _write_one(clip: _PlannedClip, out: Path, num_frames: int, size: int) -> None:
-    write_video(out / clip.path, make_video(clip.seed, clip.label, num_frames, size, near=clip.near))
+    write_video(out / clip.path, make_video(clip.seed, clip.label, clip.upper, num_frames, size))

@@ -6,7 +6,7 @@ from torch import nn
 
 from gcvideo import create_model, inserted_blocks
 from gcvideo.analysis import attention_maps, count_macs, count_parameters, receptive_field
-from gcvideo.dataset_tools.scene import object_gap
+from gcvideo.dataset_tools.scene import band_gap
 
 
 def test_macs_of_a_convolution_and_a_linear_layer():
@@ -49,7 +49,7 @@ def test_the_tiny_net_sees_less_than_the_objects_of_the_demo_are_apart():
     features = nn.Sequential(*create_model("slowonly_tiny", num_classes=6).blocks[:-1])
     field = receptive_field(features, (1, 3, 8, 64, 64))
     assert field == (5, 21, 21)
-    assert field[1] < object_gap(64)
+    assert field[1] < band_gap(64)
 
 
 def test_with_blocks_the_tiny_net_sees_everything():

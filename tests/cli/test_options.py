@@ -57,12 +57,13 @@ DATA = {
     "clip.spacing": "slowfast",
     "augment.size": 32,
     "augment.short_side": [36, 40],
-    "augment.min_area": 0.5,
     "augment.flip": False,
+    "augment.geometry": "slowfast",
     "views.temporal": 2,
     "views.spatial": 1,
     "views.size": 34,
     "views.short_side": 38,
+    "views.geometry": "slowfast",
     "decoder": "decord",
     "batch_size": 3,
     "num_workers": 1,
@@ -74,7 +75,7 @@ DATA = {
     "seed": 11,
     "predict": "folder",
 }
-ELSEWHERE = {"model.net", "model.optim.nesterov"}  # `net` instead of `network`; AdamW has no Nesterov momentum
+ELSEWHERE = {"model.net", "model.optim.nesterov", "data.augment.min_area"}
 RUN = {"name": "mine", "runs_dir": "elsewhere", "ema_decay": 0.5, "precise_bn": 3, "seed_everything": 4}
 # Arguments of Trainer.fit and the like, which tests/cli/test_cli.py sets or which Lightning owns.
 LIGHTNING = {"ckpt_path", "weights_only", "verbose", "return_predictions", "print_config", "model", "data", "trainer"}
@@ -125,6 +126,12 @@ def test_nesterov_momentum_is_an_option_of_sgd(tmp_path, monkeypatch):
     assert not Prepared("fit", base).model.optim.nesterov
     with pytest.raises(UsageError, match="nesterov false would have no effect with optim.name adamw"):
         Prepared("fit", [*base, "--model.optim.name=adamw"])
+
+
+def test_boxes_of_random_area_arrive(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--model.class_names=[a,b]", "--data.augment.min_area=0.5", "--trainer.accelerator=cpu"]
+    assert stored(Prepared("fit", flags).datamodule.hparams, "augment.min_area") == 0.5
 
 
 def test_no_value_is_a_default(tmp_path, monkeypatch):

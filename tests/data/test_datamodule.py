@@ -50,8 +50,12 @@ def test_mappings_are_settings_too_and_checkpoints_hold_plain_values(synthetic):
     assert (data.augment, data.views) == (Augmentation(32, (32, 36)), Views(2, 3, 32, 32))
     assert data.loading == Loading(eval_batch_size=2, skip_broken=True)
     stored = dict(data.hparams)
-    assert stored["augment"] == {"size": 32, "short_side": [32, 36], "min_area": None, "flip": True}
-    assert stored["views"] == {"temporal": 2, "spatial": 3, "size": None, "short_side": None}
+    assert stored["augment"] == {
+        "size": 32, "short_side": [32, 36], "min_area": None, "flip": True, "geometry": "gcvideo"
+    }  # fmt: skip
+    assert stored["views"] == {
+        "temporal": 2, "spatial": 3, "size": None, "short_side": None, "geometry": "gcvideo"
+    }  # fmt: skip
     again = VideoDataModule(**stored)
     assert dict(again.hparams) == stored
     assert vars(again)["views"] == data.views

@@ -12,7 +12,7 @@ import torch
 from torchvision.io import write_jpeg, write_png
 
 from gcvideo.data.decode import VideoDecodeError, open_video
-from gcvideo.dataset_tools.synthetic import write_video
+from gcvideo.dataset_tools.h264 import write_video
 from tests.conftest import numbered_frames, read_numbers
 
 

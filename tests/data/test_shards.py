@@ -28,8 +28,8 @@ from gcvideo.data.shards.reading import ShardError, read_run
 from gcvideo.data.shards.streams import EvalStream, TrainStream, training_run
 from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.data.videos import Videos
+from gcvideo.dataset_tools.h264 import write_video
 from gcvideo.dataset_tools.pack import pack
-from gcvideo.dataset_tools.synthetic import write_video
 from gcvideo.errors import UsageError
 from tests.conftest import numbered_frames
 

@@ -33,9 +33,17 @@ def test_three_views_are_first_centre_and_last_of_the_long_side(height, width):
     views = torch.stack(fixed_views(frames, size=40, short_side=40, spatial_views=3))
     assert views.shape == (3, 2, 3, 40, 40)
     starts = (views[:, 0, 0, 0, 0] if width >= height else views[:, 0, 1, 0, 0]).tolist()
-    room = max(height, width) - 40
+    room = max(height, width) - 40  # even
     assert starts == [0, room // 2, room]
     assert torch.equal(views[1], fixed_views(frames, 40, 40, 1)[0])
+
+
+def test_an_odd_margin_is_halved_down_or_up():
+    """41 - 32 = 9 columns to spare: squares equally far apart, as mmaction2, or to the last column, as PySlowFast."""
+    frames = ramp(32, 41)
+    for geometry, expected in (("gcvideo", [0, 4, 8]), ("slowfast", [0, 5, 9])):
+        views = Views(size=32, short_side=32, geometry=geometry).squares(frames)
+        assert [int(view[0, 0, 0, 0]) for view in views] == expected
 
 
 def test_scaling_takes_the_right_box():
@@ -161,6 +169,13 @@ def test_views_take_what_they_lack_from_the_training_views():
         ),
         (Augmentation, {"short_side": (320, 256)}, r"got size 224, short_side \(320, 256\)"),
         (Augmentation, {"short_side": (256,)}, r"got size 224, short_side \(256,\)"),
+        (Augmentation, {"geometry": "x"}, r"expected augment.geometry to be one of \('gcvideo', 'slowfast'\), got 'x'"),
+        (
+            Augmentation,
+            {"geometry": "slowfast", "min_area": 0.5},
+            "augment.geometry slowfast .* expected augment.min_area None, got 0.5",
+        ),
+        (Views, {"geometry": "x"}, r"expected views.geometry to be one of \('gcvideo', 'slowfast'\), got 'x'"),
         (Views, {"temporal": 0}, "expected views.temporal >= 1, got 0"),
         (Views, {"spatial": 2}, r"expected views.spatial to be one of \(1, 3\), got 2"),
         (Views, {"size": 0}, "expected views.size >= 1, got 0"),

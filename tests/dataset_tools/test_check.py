@@ -16,9 +16,9 @@ from gcvideo.data.decode import VideoDecodeError
 from gcvideo.dataset_tools.entries import Entry, read_entries
 from gcvideo.dataset_tools.examine import VideoFacts, examine, look_of
 from gcvideo.dataset_tools.findings import LOOK_BITS, find
+from gcvideo.dataset_tools.h264 import write_video
 from gcvideo.dataset_tools.options import Encoding
-from gcvideo.dataset_tools.scene import make_video
-from gcvideo.dataset_tools.synthetic import write_video
+from gcvideo.dataset_tools.scene import RIGHT, make_video
 from gcvideo.dataset_tools.transcode import transcode
 from tests.data.corpus import CLIPS
 
@@ -32,7 +32,7 @@ def videos(tmp_path_factory):
         label, split = ("run", "walk")[number % 2], "train" if number < 8 else "val"
         name = f"{label}/id{number:09d}_000001_000011.mp4"
         (folder / label).mkdir(exist_ok=True)
-        write_video(folder / name, make_video((1, number), number % 6))
+        write_video(folder / name, make_video((1, number), number % 6, RIGHT))
         rows.append(f"{name},{label},{split}")
     (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
     return folder
@@ -67,7 +67,7 @@ def test_each_kind_of_problem(folder):
     shutil.copy(first, folder / "walk" / "other.mp4")
     shutil.copy(folder / "run" / "id000000002_000001_000011.mp4", folder / "run" / "id000000001_000031_000041.mp4")
     (folder / "run" / "empty.mp4").touch()
-    write_video(folder / "run" / "short.mp4", make_video(5, 0)[:3])
+    write_video(folder / "run" / "short.mp4", make_video(5, 0, RIGHT)[:3])
     add(
         folder,
         "run/copy.mp4,run,train",
@@ -127,7 +127,7 @@ def test_a_file_that_is_not_what_the_manifest_says(folder):
         "path": "run/id000000000_000001_000011.mp4", "label": "run", "split": "train", "num_frames": "20",
         "fps": "15.0", "width": "64", "height": "64",
     }  # fmt: skip
-    write_video(folder / row["path"], make_video(3, 0)[:12])
+    write_video(folder / row["path"], make_video(3, 0, RIGHT)[:12])
     assert findings(folder) == [("differs", row["path"], "num_frames is 12, but 20 in the manifest")]
 
 
@@ -157,9 +157,9 @@ def test_groups_and_imbalance():
 def test_the_look_of_flat_or_tiny_frames_tells_nothing():
     assert look_of(np.full((3, 64, 64, 3), 100, np.uint8)) == ""
     assert look_of(np.zeros((3, 20, 64, 3), np.uint8)) == ""
-    frames = make_video(0, 0)[:3]
+    frames = make_video(0, 0, RIGHT)[:3]
     assert len(look_of(frames)) == 3 * 16
-    assert look_of(frames) != look_of(make_video(1, 0)[:3])
+    assert look_of(frames) != look_of(make_video(1, 0, RIGHT)[:3])
 
 
 @pytest.mark.parametrize("full", (False, True))

@@ -17,13 +17,13 @@ import pytest
 
 from gcvideo.cli.main import main
 from gcvideo.data.manifest import read_class_names, read_manifest
+from gcvideo.dataset_tools.h264 import write_video
 from gcvideo.dataset_tools.journal import Journal, PrepareError
 from gcvideo.dataset_tools.options import Encoding, PrepareOptions
 from gcvideo.dataset_tools.plan import Part, make_plan
 from gcvideo.dataset_tools.prepare import merge, prepare
 from gcvideo.dataset_tools.records import Failed, Prepared, from_json, to_json
 from gcvideo.dataset_tools.summary import COLUMNS, Coverage
-from gcvideo.dataset_tools.synthetic import write_video
 from gcvideo.errors import UsageError
 from tests.conftest import numbered_frames
 

@@ -1,0 +1,70 @@
+"""The verbs that write videos whose class is a relation: `gcvideo synth` and `pairs`."""
+
+import argparse
+
+from gcvideo.cli.parser import Verb, as_usage_errors, positive_int, verb_parser
+
+
+def synth_parser() -> argparse.ArgumentParser:
+    """Parser of `gcvideo synth`."""
+    from gcvideo.dataset_tools.scene import NUM_FRAMES, SIZE
+
+    parser = verb_parser("synth", "Write H.264 videos of two bands whose relation is the class, and a manifest.")
+    parser.add_argument("out", help="folder to write into")
+    parser.add_argument("--train", type=int, default=1500, help="number of training videos")
+    parser.add_argument("--val", type=int, default=120, help="number of validation videos")
+    parser.add_argument("--test", type=int, default=300, help="number of test videos")
+    parser.add_argument("--frames", type=int, default=NUM_FRAMES, help="frames per video")
+    parser.add_argument("--size", type=int, default=SIZE, help="width and height in pixels")
+    parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files")
+    parser.add_argument("--workers", type=positive_int, help="number of processes; default: one per core")
+    return parser
+
+
+def run_synth(args: argparse.Namespace) -> int:
+    """`gcvideo synth`."""
+    from gcvideo.dataset_tools.synthetic import write_dataset
+
+    counts = {"train": args.train, "val": args.val, "test": args.test}
+    with as_usage_errors(OSError, ValueError):
+        manifest = write_dataset(args.out, counts, args.frames, args.size, args.seed, args.workers)
+    print(f"{sum(counts.values())} videos; manifest: {manifest}")
+    return 0
+
+
+def pairs_parser() -> argparse.ArgumentParser:
+    """Parser of `gcvideo pairs`."""
+    parser = verb_parser(
+        "pairs",
+        "Write videos that show two clips side by side, and a manifest; the class is whether both are of the same kind "
+        "of action or of different kinds.",
+    )
+    parser.add_argument("manifest", help="manifest of the clips, with splits")
+    parser.add_argument("out", help="folder to write into")
+    parser.add_argument("--first", nargs="+", required=True, metavar="CLASS", help="classes of the first kind")
+    parser.add_argument("--second", nargs="+", required=True, metavar="CLASS", help="classes of the second kind")
+    parser.add_argument("--each", type=positive_int, default=3, help="number of pairs for each clip")
+    parser.add_argument("--frames", type=positive_int, default=16, help="frames per video")
+    parser.add_argument("--stride", type=positive_int, default=2, help="distance of neighbouring frames in the clip")
+    parser.add_argument("--size", type=positive_int, default=64, help="width and height in pixels")
+    parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files")
+    parser.add_argument("--workers", type=positive_int, help="number of processes; default: one per core")
+    return parser
+
+
+def run_pairs(args: argparse.Namespace) -> int:
+    """`gcvideo pairs`."""
+    from gcvideo.dataset_tools.pairs import PairOptions, write_pairs
+
+    with as_usage_errors(OSError, ValueError):
+        kinds = (args.first, args.second)
+        options = PairOptions(kinds, args.each, args.frames, args.stride, args.size, args.seed)
+        manifest = write_pairs(args.manifest, args.out, options, args.workers)
+    print(f"manifest: {manifest}")
+    return 0
+
+
+VERBS = {
+    "synth": Verb(synth_parser, run_synth),
+    "pairs": Verb(pairs_parser, run_pairs),
+}
