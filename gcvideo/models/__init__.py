@@ -3,12 +3,24 @@
 from gcvideo.models.checkpoint_file import WeightsError, read_state
 from gcvideo.models.create import create_model
 from gcvideo.models.exporting import ExportLayout, export_weights
+from gcvideo.models.head import HEADS, Head
 from gcvideo.models.loading import Inflation, WeightsReport, load_weights
 from gcvideo.models.placement import PRESETS, STAGES, At, BlocksName, Indices, block_parameters, insert_blocks
-from gcvideo.models.published import Checkpoint, checkpoints, find_weights, list_weights, other_function
+from gcvideo.models.published import (
+    Checkpoint,
+    block_options_for,
+    checkpoints,
+    find_weights,
+    head_for,
+    inflation_for,
+    list_weights,
+    other_function,
+    stated_for,
+)
 from gcvideo.models.zoo import NETWORKS, NetworkName, list_models
 
 __all__ = [
+    "HEADS",
     "NETWORKS",
     "PRESETS",
     "STAGES",
@@ -16,20 +28,25 @@ __all__ = [
     "BlocksName",
     "Checkpoint",
     "ExportLayout",
+    "Head",
     "Indices",
     "Inflation",
     "NetworkName",
     "WeightsError",
     "WeightsReport",
+    "block_options_for",
     "block_parameters",
     "checkpoints",
     "create_model",
     "export_weights",
     "find_weights",
+    "head_for",
+    "inflation_for",
     "insert_blocks",
     "list_models",
     "list_weights",
     "load_weights",
     "other_function",
     "read_state",
+    "stated_for",
 ]

@@ -5,7 +5,7 @@ and inflated I3D in the variant of PySlowFast and pytorchvideo (`I3D_8x8_R50`, `
 names are those of pytorchvideo's hub models, so their checkpoints load.
 
 Difference: the head pools adaptively, so any number of frames and any image size works. pytorchvideo's hub models
-pool by a fixed 8x7x7 window; both give the same logits at 8x224x224.
+pool by a fixed 8x7x7 window; both give the same logits at 8x224x224. Larger images: see `gcvideo.models.head`.
 """
 
 from collections.abc import Sequence
@@ -42,6 +42,7 @@ TEMPORAL_KERNELS: dict[str, TemporalKernels] = {
     "slowonly": TemporalKernels(stem=1, stages=((1,), (1,), (3,), (3,)), pool=False),
     "i3d": TemporalKernels(stem=5, stages=((3,), (3, 1), (3, 1), (1, 3)), pool=True),
     "c2d": TemporalKernels(stem=1, stages=((1,), (1,), (1,), (1,)), pool=True),
+    "c2d_nopool": TemporalKernels(stem=1, stages=((1,), (1,), (1,), (1,)), pool=False),
 }
 
 

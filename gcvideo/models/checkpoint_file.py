@@ -6,7 +6,7 @@ torch files are read weights-only, caffe2's pickles by an unpickler that rebuild
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,13 +26,26 @@ class WeightsError(UsageError):
     """A file that cannot be read, or that does not fit the model; nothing has been loaded."""
 
 
+class CheckpointFile(NamedTuple):
+    """A checkpoint: the tensors by name, and all that it holds, such as "epoch" or "hyper_parameters"."""
+
+    state: dict[str, Tensor]
+    content: dict[Any, Any]
+
+
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """Tensors of a checkpoint, without wrappers ("model_state", "state_dict", ...) and prefixes ("module.", ...).
 
     Raises:
         WeightsError: no such file, or one that holds more than tensors and plain values.
     """
-    content = _unwrap(_read(Path(path)))
+    return read_checkpoint(path).state
+
+
+def read_checkpoint(path: str | Path) -> CheckpointFile:
+    """Tensors of a checkpoint, as `read_state` returns them, and what is next to them; raises what that raises."""
+    whole = _read(Path(path))
+    content = _unwrap(whole)
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: expected a state dict, got {type(content).__name__}")
     state: dict[str, Tensor] = {}
@@ -47,7 +60,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         state[name] = tensor
     if not state:
         raise WeightsError(f"{path}: holds no tensors")
-    return state
+    return CheckpointFile(state, dict(whole))
 
 
 def _read(path: Path) -> Any:

@@ -12,9 +12,17 @@ from torch import nn
 from gcvideo.blocks import FAMILIES
 from gcvideo.errors import UsageError
 from gcvideo.insertion import Site
+from gcvideo.models.head import Head, set_head
 from gcvideo.models.loading import load_weights
 from gcvideo.models.placement import At, BlocksName, insert_blocks, option_names
-from gcvideo.models.published import find_weights, other_function
+from gcvideo.models.published import (
+    block_options_for,
+    find_weights,
+    head_for,
+    inflation_for,
+    other_function,
+    stated_for,
+)
 from gcvideo.models.zoo import NETWORKS, NetworkName
 
 log = logging.getLogger(__name__)
@@ -31,6 +39,7 @@ def create_model(
     at: At | None = None,
     site: Site | None = None,
     weights: str | None = None,
+    head: Head | None = None,
     **block_options: Any,
 ) -> nn.Module:
     """Build a classifier: [B, 3, T, H, W] -> logits [B, num_classes]; T = 1 for image models.
@@ -49,8 +58,13 @@ def create_model(
         site: see `insert`; default that of the block's paper: "after_block" for NL, "after_1x1" for the others.
         weights: a file, or a published checkpoint by name (see `list_weights`), which is downloaded once. Read by
             `load_weights`. Default: random weights.
+        head: how images larger than 224 x 224 are evaluated. "pool" averages the feature map; "dense" classifies every
+            window of 7 x 7 positions, averages the probabilities and returns their logarithms, as PySlowFast does.
+            Default: that of a published checkpoint, else "pool".
         **block_options: of the block: see `ContextBlock3d`, `NonLocalBlock3d`, `SqueezeExcitation3d`; for example
             ratio=1/16, pooling_type="avg", fusion_types=("channel_mul",), bottleneck="relu", mode="dot_product".
+            Default: those of a published checkpoint with such blocks, else those of the block. Options of NL blocks
+            that a file does not tell must be stated.
 
     Raises:
         UsageError: unknown name, blocks, keyword, stage or index, an option that the block does not have, a bad
@@ -70,14 +84,18 @@ def create_model(
     if not 0 <= dropout < 1:
         raise UsageError(f"dropout must be in [0, 1), got {dropout}")
     _check_keywords(block_options)
+    options = block_options_for(weights, blocks, block_options)
+    head = head_for(weights, head)
     model = NETWORKS[name](num_classes, dropout)
-    insert_blocks(model, blocks, at, site, block_options)
+    set_head(model, head)
+    insert_blocks(model, blocks, at, site, options)
     if weights is not None:
         # Names and shapes may fit and the function differ, so `load_weights` cannot notice it.
-        problem = other_function(weights, name, blocks, block_options)
+        problem = other_function(weights, name, blocks, options, head)
         if problem:
             warnings.warn(problem, stacklevel=2)
-        log.info("%s", load_weights(model, find_weights(weights)))
+        file, stated = find_weights(weights), stated_for(weights, name, options)
+        log.info("%s", load_weights(model, file, inflation_for(weights, None), stated))
     return model
 
 

@@ -1,5 +1,6 @@
 """Our weights under the names of other projects."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -29,14 +30,15 @@ def _renamed(state: State, layout: str) -> State:
 
 
 def _check_pyslowfast(model: nn.Module) -> None:
-    """Refuse what PySlowFast computes in another way under the same names.
+    """Refuse what PySlowFast computes in another way under the same names; warn of what it must be told.
 
     Raises:
         WeightsError: a stem that strides in time, or an NL block elsewhere or with other options than there.
     """
     if cast(nn.Conv3d, model.get_submodule("blocks.0.conv")).stride[0] != 1:
         raise WeightsError("PySlowFast's I3D keeps all frames in its stem; this one halves them")
-    for name, block in inserted_blocks(model).items():
+    blocks = inserted_blocks(model)
+    for name, block in blocks.items():
         if not isinstance(block, NonLocalBlock):
             continue  # has no name there, which is an error of its own
         if not name.rpartition(".")[0].endswith("res_blocks"):
@@ -45,6 +47,12 @@ def _check_pyslowfast(model: nn.Module) -> None:
             raise WeightsError(f"PySlowFast's NL blocks are embedded_gaussian or dot_product, with norm; not at {name}")
         if not block.pool_first or (not block.use_scale and block.mode == "embedded_gaussian"):
             raise WeightsError(f"PySlowFast's NL blocks pool first and scale; the one at {name} does not")
+    if any(isinstance(block, NonLocalBlock) and not block.sub_sample for block in blocks.values()):
+        warnings.warn(
+            "the NL blocks do not sub-sample, which no name tells: set NONLOCAL.POOL of PySlowFast to "
+            "[[[1, 1, 1]], [[1, 1, 1]], [[1, 1, 1]], [[1, 1, 1]]]",
+            stacklevel=2,
+        )
 
 
 def _as_pytorchvideo(model: nn.Module, state: State) -> State:

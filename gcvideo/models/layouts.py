@@ -6,9 +6,12 @@ Sources of the names: pytorchvideo `models/resnet.py` (hub files); PySlowFast
 torchvision `models/resnet.py`; GCNet and mmdetection (plugins).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from gcvideo.models.naming import Absent, Layout
+from torch import Tensor
+
+from gcvideo.models.naming import Absent, Layout, TensorName
 
 _TV = "layer{layer}.{block}"
 _PTV = "blocks.{child}.res_blocks.{block}"
@@ -45,7 +48,7 @@ LAYOUTS: dict[str, Layout] = {
             **{f"context.conv_{x}": (f"{_SF_NL}.conv_{x}",) for x in ("theta", "phi", "g", "out")},
             "context.norm": (f"{_SF_NL}.bn",),
         },
-        pool_first=True,
+        non_local={"pool_first": True, "use_scale": True},
     ),
     "caffe2": Layout(
         {
@@ -64,7 +67,7 @@ LAYOUTS: dict[str, Layout] = {
         ignored=r".*_momentum$|lr$|model_iter$",
         # Affine models reduce batch norms to scale and shift; a variance of 1 - eps makes torch's divisor 1.
         absent=(Absent("*", "running_mean", 0.0), Absent("*", "running_var", 1 - 1e-5)),
-        pool_first=True,
+        non_local={"pool_first": True},  # PySlowFast's scale; in video-nonlocal-net that is a setting
     ),
     "mmaction2": Layout(
         {
@@ -84,7 +87,7 @@ LAYOUTS: dict[str, Layout] = {
         },
         ignored=r"data_preprocessor\.",
         absent=(Absent("context.conv_out", "bias", 0.0),),  # no bias before a batch norm
-        pool_first=False,
+        non_local={"pool_first": False},
         sub_sampled=r"\.g\.0\.",  # a Sequential of the convolution and the max-pool
     ),
     # torchvision's names: also of mmaction v0 (5-D), and of GCNet and mmdetection with their ContextBlocks.
@@ -111,9 +114,31 @@ LAYOUTS: dict[str, Layout] = {
         },
         # mmaction v0 registers the norm of its NL blocks twice, as W.1 and as bn; the rest are parts of detectors.
         ignored=r".*\.nonlocal_block\.bn\.|(neck|rpn_head|roi_head|bbox_head|mask_head)\.",
-        pool_first=True,
+        non_local={"pool_first": True, "use_scale": False},  # of mmaction v0
+        sub_sampled=r"\.g\.1\.",  # a Sequential of the max-pool and the convolution
     ),
 }
+
+
+class NamedTensors(NamedTuple):
+    """Tensors of a file or of a model, by name.
+
+    `keys` are their names in `layout`, the closest one; `unknown` are keys that it has no name for. `pools_time`: see
+    `Parsed`.
+    """
+
+    layout: str
+    keys: dict[TensorName, str]
+    values: dict[TensorName, Tensor]
+    unknown: list[str]
+    pools_time: bool | None
+
+
+def parse_state(state: Mapping[str, Tensor]) -> NamedTensors:
+    """Names of the tensors of a state dict."""
+    layout = detect(state)
+    keys, unknown, pools_time = LAYOUTS[layout].parse(state)
+    return NamedTensors(layout, keys, {name: state[key] for name, key in keys.items()}, unknown, pools_time)
 
 
 def detect(keys: Iterable[str]) -> str:

@@ -5,8 +5,9 @@ meets the tensor of that name in the file, if there is one, and has a `Fate`.
 """
 
 import re
+import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -14,12 +15,11 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from gcvideo.blocks.non_local import NonLocalBlock
 from gcvideo.errors import UsageError
-from gcvideo.insertion import inserted_blocks
-from gcvideo.models.checkpoint_file import WeightsError, read_state
-from gcvideo.models.layouts import LAYOUTS, detect
+from gcvideo.models.checkpoint_file import WeightsError, read_checkpoint
+from gcvideo.models.layouts import LAYOUTS, NamedTensors, parse_state
 from gcvideo.models.naming import TensorName
+from gcvideo.models.same_function import Told, check_non_local, check_sites, check_time_pooling, doubt_of_groups
 
 Inflation = Literal["mean", "center"]
 INFLATIONS: tuple[str, ...] = get_args(Inflation)
@@ -52,18 +52,6 @@ class WeightsReport:
         return f"{self.path} ({self.layout} names): {'; '.join(parts)}"
 
 
-class _Tensors(NamedTuple):
-    """Tensors of a file or of a model, by name.
-
-    `keys` are their names in `layout`, the closest one; `unknown` are keys that it has no name for.
-    """
-
-    layout: str
-    keys: dict[TensorName, str]
-    values: dict[TensorName, Tensor]
-    unknown: list[str]
-
-
 class _Fate(NamedTuple):
     """What happens to one tensor of the model.
 
@@ -77,7 +65,9 @@ class _Fate(NamedTuple):
     value: Tensor | None = None
 
 
-def load_weights(model: nn.Module, path: str | Path, inflation: Inflation = "mean") -> WeightsReport:
+def load_weights(
+    model: nn.Module, path: str | Path, inflation: Inflation | None = None, stated: Collection[str] = ()
+) -> WeightsReport:
     """Load a published checkpoint, or one of ours, into a model of `create_model`.
 
     Reads files of pytorchvideo's hub, PySlowFast (.pyth and caffe2's .pkl), mmaction2, mmaction v0, torchvision
@@ -90,86 +80,70 @@ def load_weights(model: nn.Module, path: str | Path, inflation: Inflation = "mea
         model: unchanged if an error is raised.
         path: of the file.
         inflation: how a 2D kernel fills T frames: "mean" repeats it, divided by T (all published recipes); "center"
-            puts it into the middle frame and zeros elsewhere.
+            puts it into the middle frame and zeros elsewhere. Default: "mean", and a kernel of a video network that has
+            one frame where the model has more is an error.
+        stated: what you know of the network of the file where the file does not tell: names of options of its NL
+            blocks, such as "mode", whose values are those of the model; "network" if time is pooled as in the model.
 
     Raises:
-        WeightsError: the file cannot be read safely, a tensor is missing, superfluous or of another shape, or the
-            blocks of the file are at another site or sub-sample in another way than those of the model. What no name
-            or shape tells is not checked: `use_scale`, the strides of I3D, and the options of NL in a file of ours.
+        WeightsError: the file cannot be read safely, a tensor is missing, superfluous or of another shape, the file
+            tells that its blocks or its pooling of time are not those of the model, or it does not tell `mode`,
+            `sub_sample` or `use_scale` of its NL blocks and they are not `stated`. What no file tells is not checked:
+            the strides of I3D.
     """
-    if inflation not in INFLATIONS:
+    if inflation is not None and inflation not in INFLATIONS:
         raise UsageError(f"inflation must be one of {INFLATIONS}, got {inflation!r}")
-    state = read_state(path)
-    file = _parse(state)
+    state, content = read_checkpoint(path)
+    file = parse_state(state)
     if file.unknown:
         raise WeightsError(
             f"{path}: not a bottleneck ResNet of a supported project; closest are the names of {file.layout}, "
             f"which has no {some(file.unknown)}"
         )
     own_state = model.state_dict()
-    own = _parse(own_state)
+    own = parse_state(own_state)
     if own.unknown:
         raise WeightsError(f"load_weights needs a model of create_model; this one has {some(own.unknown)}")
-    _check_sites(file, own, path)
-    _check_non_local(model, file, path)
+    told = Told.by(file, content)
+    check_sites(file, own, path)
+    doubts = [check_non_local(model, file, told, stated, path), doubt_of_groups(file, path)]
 
-    fates = {own.keys[name]: _fate(name, file, own, inflation) for name in own.keys}
+    fates = {own.keys[name]: _fate(name, file, own, inflation or "mean") for name in own.keys}
     problems = _superfluous(file, own) + _texts(fates.values(), "problem")
     if problems:
         raise WeightsError(f"{path} ({file.layout} names) does not fit the model: {some(problems)}")
+    inflated = _texts(fates.values(), "inflated")
+    if not inflated:  # an inflated network is another one in any case
+        doubts.append(check_time_pooling(file, own, told, stated, path))
+    elif inflation is None:
+        _check_inflation(inflated, file, own, path)
 
     # The whole state, so that load_state_dict can be strict: tensors without a value are replaced by themselves.
     filled = {key: fate.value for key, fate in fates.items() if fate.value is not None}
     model.load_state_dict({**own_state, **filled})
+    for doubt in filter(None, doubts):
+        warnings.warn(doubt, stacklevel=2)
     return WeightsReport(
         path=str(path),
         layout=file.layout,
         matched=_texts(fates.values(), "matched"),
-        inflated=_texts(fates.values(), "inflated"),
+        inflated=inflated,
         ignored=_ignored_keys(state, file.layout) + _texts(fates.values(), "ignored"),
         new=_by_module(_texts(fates.values(), "new")),
     )
 
 
-def _parse(state: dict[str, Tensor]) -> _Tensors:
-    layout = detect(state)
-    parsed = LAYOUTS[layout].parse(state)
-    return _Tensors(layout, parsed.keys, {name: state[key] for name, key in parsed.keys.items()}, parsed.unknown)
+def _check_inflation(inflated: list[str], file: NamedTensors, own: NamedTensors, path: str | Path) -> None:
+    """Refuse kernels of a video network that would be inflated like those of an image network."""
+    keys = [file.keys[name] for name, key in own.keys.items() if key in inflated and file.values[name].ndim == 5]
+    if keys:
+        raise WeightsError(
+            f"{path}: {len(keys)} kernels have one frame, those of the model more ({some(keys, most=2)}); "
+            f"if you mean to inflate them, state inflation='mean' or 'center'"
+        )
 
 
-def _check_sites(file: _Tensors, own: _Tensors, path: str | Path) -> None:
-    """Equal tensors at another site of the residual block are another function."""
-    for name, key in file.keys.items():
-        if name.is_inserted and name in own.keys:
-            theirs = LAYOUTS[file.layout].site(key)
-            ours = LAYOUTS[own.layout].site(own.keys[name])
-            if theirs != ours:
-                raise WeightsError(f"{path}: the block of {key} is {theirs}, that of the model {ours}")
-
-
-def _check_non_local(model: nn.Module, file: _Tensors, path: str | Path) -> None:
-    """Equal tensors that sub-sample in another way are another function."""
-    layout = LAYOUTS[file.layout]
-    projections = [key for name, key in file.keys.items() if name.module == "context.conv_g"]
-    if not projections:
-        return
-    for name, block in inserted_blocks(model).items():
-        if not isinstance(block, NonLocalBlock):
-            continue
-        if layout.sub_sampled is not None:
-            # The NL blocks of a file are all alike: the first tells.
-            sub_samples = re.search(layout.sub_sampled, projections[0]) is not None
-            if block.sub_sample != sub_samples:
-                raise WeightsError(f"{path}: NL blocks of the file need sub_sample={sub_samples} (at {name})")
-        if block.sub_sample and layout.pool_first not in (None, block.pool_first):
-            order = "pool, then project" if layout.pool_first else "project, then pool"
-            raise WeightsError(
-                f"{path}: NL blocks of {file.layout} {order}, which is another function; build the model with "
-                f"pool_first={layout.pool_first} (at {name})"
-            )
-
-
-def _superfluous(file: _Tensors, own: _Tensors) -> list[str]:
+def _superfluous(file: NamedTensors, own: NamedTensors) -> list[str]:
     return [
         f"the model has no tensor for {key}"
         for name, key in file.keys.items()
@@ -177,11 +151,11 @@ def _superfluous(file: _Tensors, own: _Tensors) -> list[str]:
     ]
 
 
-def _fate(name: TensorName, file: _Tensors, own: _Tensors, inflation: Inflation) -> _Fate:
+def _fate(name: TensorName, file: NamedTensors, own: NamedTensors, inflation: Inflation) -> _Fate:
     return _fate_of_present(name, file, own, inflation) if name in file.keys else _fate_of_absent(name, file, own)
 
 
-def _fate_of_present(name: TensorName, file: _Tensors, own: _Tensors, inflation: Inflation) -> _Fate:
+def _fate_of_present(name: TensorName, file: NamedTensors, own: NamedTensors, inflation: Inflation) -> _Fate:
     theirs, ours, key = file.values[name], own.values[name], file.keys[name]
     value = _fit(theirs, ours, inflation)
     if value is not None:
@@ -194,7 +168,7 @@ def _fate_of_present(name: TensorName, file: _Tensors, own: _Tensors, inflation:
     return _Fate("problem", f"{key} has shape {tuple(theirs.shape)}, expected {tuple(ours.shape)}")
 
 
-def _fate_of_absent(name: TensorName, file: _Tensors, own: _Tensors) -> _Fate:
+def _fate_of_absent(name: TensorName, file: NamedTensors, own: NamedTensors) -> _Fate:
     key, ours = own.keys[name], own.values[name]
     value = LAYOUTS[file.layout].value_of_absent(name)
     # The value is that of a tensor left out of a layer that is there, not of a layer that is missing.
@@ -212,7 +186,7 @@ def _is_counter(name: TensorName) -> bool:
     return name.leaf == "num_batches_tracked"
 
 
-def _may_be_new(name: TensorName, file: _Tensors) -> bool:
+def _may_be_new(name: TensorName, file: NamedTensors) -> bool:
     """Whether the file has no classifier at all, or nothing of the inserted block."""
     if name.is_head:
         return not any(other.is_head for other in file.keys)

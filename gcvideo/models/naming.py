@@ -9,10 +9,10 @@ A key of a state dict is parsed to a `TensorName`, which means the same in all l
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gcvideo.insertion import Site
 
@@ -62,7 +62,7 @@ class Layout:
         leaves: last part of a key -> that of torch, where they differ.
         ignored: pattern of keys that do not belong to the network.
         absent: tensors that the project leaves out, with their values.
-        pool_first: whether sub-sampled NL blocks pool before they project; None: no NL blocks, or of any kind.
+        non_local: options that all NL blocks of this project have.
         sub_sampled: pattern of the key of an NL block's conv_g, found if and only if the block sub-samples; None: the
             names do not tell.
     """
@@ -73,7 +73,7 @@ class Layout:
     leaves: dict[str, str] = field(default_factory=dict)
     ignored: str = r"$^"  # matches no key
     absent: tuple[Absent, ...] = ()
-    pool_first: bool | None = None
+    non_local: Mapping[str, Any] = field(default_factory=dict)
     sub_sampled: str | None = None
 
     def parse(self, keys: Iterable[str]) -> "Parsed":
@@ -90,7 +90,9 @@ class Layout:
                 matches.append(match)
         # Which stage a numbered child is depends on the others: every key is matched before the first gets its name.
         stages = _stages_of_children(matches)
-        return Parsed({match.tensor_name(stages): match.key for match in matches}, unknown)
+        # The children of res2 and res3 follow each other unless a max-pool is between them.
+        pools_time = 2 not in stages if len(stages) > 1 else None
+        return Parsed({match.tensor_name(stages): match.key for match in matches}, unknown, pools_time)
 
     def write(self, name: TensorName) -> str | None:
         """Key of a tensor, or None if this project has no name for it."""
@@ -102,11 +104,15 @@ class Layout:
 
     def site(self, key: str) -> Site:
         """Where in its residual block the inserted block of a key is."""
+        return self._inserted(key) or "after_block"
+
+    def is_of_insert(self, key: str) -> bool:
+        """Whether a key of an inserted block is named by `insert`, that is, in a file of ours."""
+        return self._inserted(key) is not None
+
+    def _inserted(self, key: str) -> Site | None:
         module = key.rpartition(self.separator)[0]
-        for template, site in self.inserted.items():
-            if _pattern(template).fullmatch(module):
-                return site
-        return "after_block"
+        return next((site for template, site in self.inserted.items() if _pattern(template).fullmatch(module)), None)
 
     def value_of_absent(self, name: TensorName) -> float | None:
         """Value of a tensor that this project leaves out, or None if it does not leave it out."""
@@ -127,10 +133,14 @@ class Layout:
 
 
 class Parsed(NamedTuple):
-    """Names of tensors -> keys, and the keys that the layout has no name for."""
+    """Names of tensors -> keys, and the keys that the layout has no name for.
+
+    `pools_time`: whether a max-pool follows res2, which halves time; None: the names do not tell.
+    """
 
     keys: dict[TensorName, str]
     unknown: list[str]
+    pools_time: bool | None
 
 
 class _Match(NamedTuple):

@@ -32,7 +32,7 @@ def _without_scripting() -> Iterator[None]:
 with _without_scripting():
     import_module("fvcore.nn")
 
-from pytorchvideo.models.head import create_res_basic_head  # noqa: E402
+from pytorchvideo.models.head import ResNetBasicHead, create_res_basic_head  # noqa: E402
 from pytorchvideo.models.net import Net  # noqa: E402
 from pytorchvideo.models.resnet import (  # noqa: E402
     BottleneckBlock,
@@ -45,6 +45,7 @@ from pytorchvideo.models.stem import create_res_basic_stem  # noqa: E402
 __all__ = [
     "BottleneckBlock",
     "Net",
+    "ResNetBasicHead",
     "ResStage",
     "create_bottleneck_block",
     "create_res_basic_head",

@@ -12,7 +12,7 @@ import csv
 import difflib
 import fnmatch
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,6 +23,9 @@ import yaml
 
 from gcvideo.download import download
 from gcvideo.models.checkpoint_file import WeightsError
+from gcvideo.models.head import Head
+from gcvideo.models.loading import Inflation
+from gcvideo.models.placement import PRESETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Checkpoint:
         sha256: beginning of its digest, or "" if it is not published.
         network, blocks: arguments of `create_model` for a model that the file fits.
         options: of the blocks, as "name=value ...".
+        head: argument of `create_model`: how its project evaluates it.
         kind: "video" if that model computes what the published one does, "image" if the file only initialises it.
     """
 
@@ -44,6 +48,7 @@ class Checkpoint:
     network: str
     blocks: str
     options: str
+    head: Head
     kind: str
 
     @property
@@ -57,7 +62,8 @@ class Checkpoint:
 def checkpoints() -> dict[str, Checkpoint]:
     """Name -> published checkpoint."""
     text = (files("gcvideo.models") / "published.csv").read_text(encoding="utf-8")
-    return {row["name"]: Checkpoint(**row) for row in csv.DictReader(text.splitlines())}
+    rows: Iterable[dict[str, Any]] = csv.DictReader(text.splitlines())
+    return {row["name"]: Checkpoint(**row) for row in rows}
 
 
 def list_weights(pattern: str = "*") -> list[str]:
@@ -65,7 +71,39 @@ def list_weights(pattern: str = "*") -> list[str]:
     return [name for name in checkpoints() if fnmatch.fnmatchcase(name, pattern)]
 
 
-def other_function(name: str, network: str, blocks: str, options: Mapping[str, Any]) -> str:
+def block_options_for(weights: str | None, blocks: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the blocks of a model: those that are stated, and for the others those of a published file.
+
+    Args:
+        weights: a name of published.csv; anything else has no options.
+        blocks: of the model; only blocks of the same family take the options of the file.
+        stated: what the user passed to `create_model`.
+    """
+    entry = checkpoints().get(weights or "")
+    if entry is None or blocks not in PRESETS or PRESETS[blocks].family != PRESETS[entry.blocks].family:
+        return dict(stated)
+    return {**entry.block_options, **stated}
+
+
+def head_for(weights: str | None, stated: Head | None) -> Head:
+    """Head of a model: the one that is stated, else that of a published file, else "pool"."""
+    entry = checkpoints().get(weights or "")
+    return stated or (entry.head if entry else "pool")
+
+
+def inflation_for(weights: str, stated: Inflation | None) -> Inflation | None:
+    """The inflation that is stated, else that of an image checkpoint; see `load_weights`."""
+    entry = checkpoints().get(weights)
+    return stated or ("mean" if entry is not None and entry.kind == "image" else None)
+
+
+def stated_for(weights: str, network: str, options: Mapping[str, Any]) -> set[str]:
+    """What is known of the network of a file; see `load_weights`."""
+    entry = checkpoints().get(weights)
+    return {*options, *(("network",) if entry is not None and entry.network == network else ())}
+
+
+def other_function(name: str, network: str, blocks: str, options: Mapping[str, Any], head: Head | None = None) -> str:
     """Why a model would compute something else than the published one of that name, or "".
 
     The names, shapes and strides of a video checkpoint do not always tell: see docs/weights.md. Files that are not
@@ -83,7 +121,9 @@ def other_function(name: str, network: str, blocks: str, options: Mapping[str, A
         for key, value in entry.block_options.items():
             if options.get(key) != value:
                 problems.append(f"{key}={value}, not {options.get(key)}")
-    return f"{name} was trained with {', '.join(problems)}" if problems else ""
+    if head not in (None, entry.head):
+        problems.append(f"head {entry.head}, not {head}")
+    return f"{name} is published with {', '.join(problems)}" if problems else ""
 
 
 def find_weights(name_or_path: str, folder: str | Path | None = None) -> Path:

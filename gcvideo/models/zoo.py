@@ -64,6 +64,15 @@ def c2d_r50(num_classes: int, dropout: float) -> nn.Module:
 
 
 @network
+def c2d_nopool_r50(num_classes: int, dropout: float) -> nn.Module:
+    """ResNet-50 on frames, whose scores are averaged: the C2D that PySlowFast publishes.
+
+    Its tensors are those of `c2d_r50`, its function is not.
+    """
+    return resnet3d("c2d_nopool", (3, 4, 6, 3), num_classes, dropout)
+
+
+@network
 def c2d_r101(num_classes: int, dropout: float) -> nn.Module:
     """ResNet-101 on frames; time is only pooled."""
     return resnet3d("c2d", (3, 4, 23, 3), num_classes, dropout)

@@ -17,13 +17,18 @@ from gcvideo.data.batch import Batch
 from gcvideo.errors import GcvideoError, UsageError
 from gcvideo.models import (
     BlocksName,
+    Head,
     Inflation,
     NetworkName,
+    block_options_for,
     create_model,
     find_weights,
+    head_for,
+    inflation_for,
     insert_blocks,
     load_weights,
     other_function,
+    stated_for,
 )
 from gcvideo.settings import as_plain, as_settings
 from gcvideo.training.execution import Execution, Pixels
@@ -46,8 +51,11 @@ class VideoTask(pl.LightningModule):
         net: a network of your own instead of `network`: [B, 3, T, S, S] -> [B, K]. `blocks` and `block` insert into it
             if `block["at"]` lists module names or globs. Checkpoints hold its weights and the name of its class.
         dropout: probability before the classifier of `network`.
-        weights: checkpoint to start from: a file, or a name of `list_weights`.
-        inflation: how 2D weights fill 3D kernels: "mean" or "center".
+        weights: checkpoint to start from: a file, or a name of `list_weights`. A published one also sets `head` and
+            the options in `block`, where they are not given; see `create_model`.
+        inflation: how 2D weights fill 3D kernels: "mean" or "center". Default: "mean", for an image network only; see
+            `load_weights`.
+        head: how `network` evaluates images larger than 224 x 224: "pool" or "dense"; see `create_model`.
         lr: peak learning rate, for a batch of `optim.lr_batch` clips.
         optim: optimizer and loss; see `Optimization`.
         schedule: of the learning rate; see `Schedule`.
@@ -76,7 +84,8 @@ class VideoTask(pl.LightningModule):
         net: nn.Module | None = None,
         dropout: float = 0.5,
         weights: str | None = None,
-        inflation: Inflation = "mean",
+        inflation: Inflation | None = None,
+        head: Head | None = None,
         lr: float = 0.1,
         optim: Optimization = Optimization(),
         schedule: Schedule = Schedule(),
@@ -90,6 +99,8 @@ class VideoTask(pl.LightningModule):
             raise UsageError(f"the checkpoint holds a network of its own, {net}: pass net=<an instance of it>")
         self.optim, self.schedule = as_settings(Optimization, optim), as_settings(Schedule, schedule)
         self.pixels, self.execution = as_settings(Pixels, pixels), as_settings(Execution, execution)
+        if net is None:  # what the table of published files says today must not change a checkpoint
+            head, block = head_for(weights, head), block_options_for(weights, blocks, block or {})
         # Plain values only: a checkpoint that holds any other class does not load weights-only.
         self.save_hyperparameters(
             {
@@ -101,6 +112,7 @@ class VideoTask(pl.LightningModule):
                 "dropout": dropout,
                 "weights": weights,
                 "inflation": inflation,
+                "head": head,
                 "lr": lr,
                 "optim": as_plain(self.optim),
                 "schedule": as_plain(self.schedule),
@@ -111,9 +123,9 @@ class VideoTask(pl.LightningModule):
         self.class_names = list(class_names)
         self.starts_from_weights = True  # False saves reading them where a run is resumed
         if net is None:
-            self.net = create_model(network, blocks, len(class_names), dropout, **(block or {}))
+            self.net = create_model(network, blocks, len(class_names), dropout, head=head, **(block or {}))
         else:
-            _refuse_unused(network=network, dropout=dropout)
+            _refuse_unused(network=network, dropout=dropout, head=head)
             self.net = _with_blocks(net, blocks, block)
         if self.execution.channels_last:
             # torch raises for a 4-D kernel in channels_last_3d, which the image models have.
@@ -149,8 +161,10 @@ class VideoTask(pl.LightningModule):
         h = self.hparams
         if stage != "fit" or not h["weights"] or not self.starts_from_weights:
             return
-        rank_zero_info(f"weights: {load_weights(self.net, find_weights(h['weights']), h['inflation'])}")
-        if reason := other_function(h["weights"], h["network"], h["blocks"], h["block"] or {}):
+        weights, options = h["weights"], h["block"] or {}
+        stated, inflation = stated_for(weights, h["network"], options), inflation_for(weights, h["inflation"])
+        rank_zero_info(f"weights: {load_weights(self.net, find_weights(weights), inflation, stated)}")
+        if reason := other_function(weights, h["network"], h["blocks"], options, h["head"]):
             rank_zero_warn(f"the weights are read into another function: {reason}")
 
     def configure_callbacks(self) -> list[Callback]:

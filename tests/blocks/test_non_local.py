@@ -1,9 +1,11 @@
 """NL blocks against loops over positions, against pytorchvideo, and the law that no N x M matrix exists."""
 
+import copy
 import math
 
 import pytest
 import torch
+from fvcore.nn.weight_init import c2_msra_fill
 from pytorchvideo.layers.nonlocal_net import create_nonlocal
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -186,6 +188,40 @@ def test_initialisation(mode, ndim, norm):
 
 
 @every_mode
+@every_ndim
+@pytest.mark.parametrize("norm", (True, False))
+def test_msra_initialisation_is_that_of_pyslowfast(mode, ndim, norm):
+    """fvcore's `c2_msra_fill` over all convolutions: std sqrt(2 / (output channels)), in the order of the layers."""
+    torch.manual_seed(0)
+    block = BLOCKS[ndim](64, mode=mode, norm=norm, init="msra")
+    for name, parameter in block.named_parameters():
+        if name.endswith("bias") or name == ("norm.weight" if norm else "conv_out.weight"):
+            assert parameter.abs().max() == 0
+        else:
+            bound = 5 * (2 * parameter.numel()) ** -0.5  # 5 standard errors of a standard deviation
+            assert parameter.std().item() == pytest.approx((2 / len(parameter)) ** 0.5, rel=bound)
+    x = torch.randn((2, 64, *SHAPES[ndim][2:]))
+    assert torch.equal(block(x), x)
+    torch.manual_seed(1)
+    block.reset_parameters()
+    torch.manual_seed(1)
+    c2_msra_fill(theta := copy.deepcopy(block.conv_g if mode == "gaussian" else block.conv_theta))
+    assert torch.equal(theta.weight, block.conv_g.weight if mode == "gaussian" else block.conv_theta.weight)
+
+
+@pytest.mark.parametrize(("channels", "ratio"), ((512, 78), (1024, 39)))
+def test_msra_sharpens_the_initial_attention(channels, ratio):
+    """theta . phi of res3 and res4 is (0.0884 / 0.01)^2 and (0.0625 / 0.01)^2 times as large as with std 0.01."""
+    x = torch.randn(1, channels, 2, 4, 4)
+    sizes = {}
+    for init in ("normal", "msra"):
+        torch.manual_seed(0)
+        block = NonLocalBlock3d(channels, mode="dot_product", init=init)
+        sizes[init] = block.attention(x).std().item()
+    assert sizes["msra"] / sizes["normal"] == pytest.approx(ratio, rel=0.02)
+
+
+@every_mode
 def test_gradients_are_right(mode):
     block = wake(NonLocalBlock3d(4, mode=mode)).double().eval()
     x = torch.randn(1, 4, 2, 2, 4, dtype=torch.double, requires_grad=True)
@@ -218,6 +254,8 @@ def test_too_small_to_sub_sample():
 def test_unknown_mode():
     with pytest.raises(ValueError, match=r"mode must be one of .*'concatenation'.*, got 'softmax'"):
         NonLocalBlock3d(8, mode="softmax")
+    with pytest.raises(ValueError, match=r"init must be one of \('normal', 'msra'\), got 'xavier'"):
+        NonLocalBlock3d(8, init="xavier")
 
 
 @every_mode

@@ -26,6 +26,7 @@ MODEL = {
     "dropout": 0.25,
     "weights": "some.pth",
     "inflation": "center",
+    "head": "dense",
     "lr": 0.03,
     "optim.name": "adamw",
     "optim.lr_batch": 16,

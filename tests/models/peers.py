@@ -27,7 +27,9 @@ TEMPORAL = {
         "stage1_pool": nn.MaxPool3d,
         "stage_conv_a_kernel_size": ((1, 1, 1),) * 4,
     },
+    "c2d_nopool": {"stem_conv_kernel_size": (1, 7, 7), "stage_conv_a_kernel_size": ((1, 1, 1),) * 4},
 }
+POOLED = ("i3d", "c2d")  # halve time after res2
 CLIP = (2, 3, 8, 64, 64)
 FIVE = {3: (1, 3), 4: (1, 3, 5)}
 
@@ -52,7 +54,7 @@ def wake_net(net: nn.Module) -> nn.Module:
 
 def pytorchvideo_net(temporal: str = "slowonly") -> nn.Module:
     """pytorchvideo's hub network at width 8, for `CLIP`."""
-    pool = (8 if temporal == "slowonly" else 4, 2, 2)
+    pool = (4 if temporal in POOLED else 8, 2, 2)
     return wake_net(create_resnet(model_num_class=7, stem_dim_out=8, head_pool_kernel_size=pool, **TEMPORAL[temporal]))
 
 

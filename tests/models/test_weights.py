@@ -17,6 +17,7 @@ from gcvideo.models.layouts import LAYOUTS, detect
 from gcvideo.models.naming import TensorName
 from tests.models.peers import (
     CLIP,
+    TEMPORAL,
     GCBottleneck,
     add_non_local,
     caffe2_blobs,
@@ -29,6 +30,7 @@ from tests.models.peers import (
 from tests.parity import assert_parity
 
 NARROW = {"num_classes": 7, "width": 8}
+KNOWN = ("mode", "sub_sample", "use_scale", "network")  # what some files do not tell; see test_same_function.py
 
 
 def ours(temporal="slowonly", blocks="none", depths=(3, 4, 6, 3), **arguments):
@@ -43,7 +45,7 @@ def assert_same_logits(net, peer):
     assert_parity(net(clip), peer(clip))
 
 
-@pytest.mark.parametrize("temporal", ("slowonly", "i3d", "c2d"))
+@pytest.mark.parametrize("temporal", TEMPORAL)
 def test_pytorchvideo_hub_file(tmp_path, temporal):
     peer = pytorchvideo_net(temporal)
     torch.save({"model_state": peer.state_dict()}, tmp_path / "net.pyth")
@@ -55,7 +57,7 @@ def test_pytorchvideo_hub_file(tmp_path, temporal):
 
 
 @pytest.mark.parametrize("suffix", (".pyth", ".pkl"))
-@pytest.mark.parametrize("temporal", ("slowonly", "i3d", "c2d"))
+@pytest.mark.parametrize("temporal", TEMPORAL)
 @pytest.mark.parametrize("mode", (None, "embedded_gaussian", "dot_product"))
 def test_pyslowfast_file(tmp_path, temporal, mode, suffix):
     """With and without NL blocks, as .pyth and as caffe2's .pkl."""
@@ -69,7 +71,7 @@ def test_pyslowfast_file(tmp_path, temporal, mode, suffix):
     else:
         torch.save({"epoch": 3, "model_state": state, "optimizer_state": {}, "cfg": "NUM_GPUS: 8"}, file)
     net = ours(temporal) if mode is None else ours(temporal, "nl5", block_options={"mode": mode})
-    report = load_weights(net, file)
+    report = load_weights(net, file, stated=KNOWN)
     assert report.layout == ("caffe2" if suffix == ".pkl" else "pyslowfast")
     assert not report.new
     assert_same_logits(net, peer)
@@ -140,7 +142,7 @@ PUBLISHED_NAMES = {
 def test_names_of_the_projects(layout):
     stages = [f"blocks.{n}.res_blocks.0.branch1_conv.weight" for n in (1, 2, 3, 4)]  # settle the numbers of the stages
     for key, name in PUBLISHED_NAMES[layout].items():
-        keys, unknown = LAYOUTS[layout].parse([key, *(stages if layout == "pytorchvideo" else [])])
+        keys, unknown, _ = LAYOUTS[layout].parse([key, *(stages if layout == "pytorchvideo" else [])])
         assert not unknown
         assert keys[TensorName(*name)] == key
     assert detect([*PUBLISHED_NAMES[layout], *(stages if layout == "pytorchvideo" else [])]) == layout
@@ -204,7 +206,7 @@ def test_gcnet_2d_blocks_inflate_into_the_video_model(tmp_path, prefix):
 
 
 def mmaction_v0_names(net, blocks):
-    """State of a pytorchvideo net as mmaction v0 names it."""
+    """State of a pytorchvideo net as mmaction v0 names it, whose NL blocks do not scale: theta does instead."""
     state = {}
     tails = {"conv_theta": "theta", "conv_phi": "phi.1", "conv_g": "g.1", "conv_out": "W.0", "bn": "W.1"}
     for key, value in pyslowfast_names(net, blocks).items():
@@ -217,6 +219,8 @@ def mmaction_v0_names(net, blocks):
             stage, block, rest = int(name[1]), *name.split("pathway0_")[1].split(".", 1)
             prefix = f"layer{stage - 1}.{block.removeprefix('res').removeprefix('nonlocal')}."
             if block.startswith("nonlocal"):
+                if rest == "conv_theta":
+                    value = value * len(value) ** -0.5 if leaf == "weight" else value * value.numel() ** -0.5
                 name = f"{prefix}nonlocal_block.{tails[rest]}"
                 if rest == "bn":
                     state[f"backbone.{prefix}nonlocal_block.bn.{leaf}"] = value  # registered twice there
@@ -233,8 +237,8 @@ def test_mmaction_v0_file(tmp_path, blocks):
     peer = pytorchvideo_net()
     added = nn.ModuleDict() if blocks == "none" else add_non_local(peer)
     torch.save({"meta": {}, "state_dict": mmaction_v0_names(peer, added)}, tmp_path / "v0.pth")
-    net = ours(blocks=blocks)
-    assert load_weights(net, tmp_path / "v0.pth").layout == "torchvision"
+    net = ours(blocks=blocks, block_options={} if blocks == "none" else {"use_scale": False})
+    assert load_weights(net, tmp_path / "v0.pth", stated=["mode"]).layout == "torchvision"
     assert_same_logits(net, peer)
 
 
@@ -335,7 +339,7 @@ def test_half_a_block_does_not_load(tmp_path):
 def test_blocks_that_pool_in_the_other_order_are_refused(tmp_path):
     peer = pytorchvideo_net()
     torch.save(pyslowfast_names(peer, add_non_local(peer)), tmp_path / "nl.pyth")
-    with pytest.raises(WeightsError, match=r"pool, then project.*build the model with pool_first=True"):
+    with pytest.raises(WeightsError, match=r"another function; build the model with pool_first=True \(at blocks.2"):
         load_weights(ours(blocks="nl5", block_options={"pool_first": False}), tmp_path / "nl.pyth")
 
 
@@ -407,8 +411,15 @@ def test_export_to_pyslowfast(tmp_path, temporal):
     peer = pytorchvideo_net(temporal)
     assert set(state) == set(pyslowfast_names(peer, add_non_local(peer)))
     back = ours(temporal, "nl5")
-    load_weights(back, tmp_path / "out.pyth")
+    load_weights(back, tmp_path / "out.pyth", stated=KNOWN)
     assert_same_logits(back, net)
+
+
+def test_an_export_says_what_pyslowfast_must_be_told(tmp_path, recwarn):
+    export_weights(ours(blocks="nl5"), tmp_path / "a.pyth", "pyslowfast")
+    assert not recwarn
+    with pytest.warns(UserWarning, match=r"do not sub-sample.*set NONLOCAL.POOL of PySlowFast to \[\[\[1, 1, 1\]\], "):
+        export_weights(ours(blocks="nl5", block_options={"sub_sample": False}), tmp_path / "b.pyth", "pyslowfast")
 
 
 @pytest.mark.parametrize(

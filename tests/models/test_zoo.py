@@ -14,7 +14,7 @@ from gcvideo.analysis import count_parameters
 from gcvideo.errors import UsageError
 from gcvideo.models import NETWORKS, PRESETS, BlocksName, NetworkName, WeightsError
 from gcvideo.models.backbones import resnet3d
-from tests.models.peers import TEMPORAL
+from tests.models.peers import POOLED, TEMPORAL
 
 
 def meta(name, blocks="none", **arguments):
@@ -97,7 +97,7 @@ def test_modules_with_blocks(name, blocks, where):
 @pytest.mark.parametrize(("temporal", "arguments"), TEMPORAL.items())
 def test_names_and_logits_are_those_of_pytorchvideo(temporal, arguments):
     """The hub models `slow_r50`, `i3d_r50` and `c2d_r50`, narrowed; their state dict loads and gives equal logits."""
-    pool = (4 if temporal != "slowonly" else 8, 2, 2)  # what is left of 8 x 64 x 64
+    pool = (4 if temporal in POOLED else 8, 2, 2)  # what is left of 8 x 64 x 64
     peer = create_resnet(model_num_class=7, stem_dim_out=8, head_pool_kernel_size=pool, **arguments).eval()
     for parameter in peer.parameters():
         nn.init.normal_(parameter, std=0.1)
@@ -113,7 +113,7 @@ def test_any_input_size(name, shape):
     model = meta(name, "gc_all", num_classes=11).eval()
     if name.startswith("resnet"):
         shape = (1, *shape[1:])
-    if name.startswith(("i3d", "c2d")) and shape[0] < (8 if "32x2" in name else 2):
+    if name.startswith(("i3d", "c2d_r")) and shape[0] < (8 if "32x2" in name else 2):
         pytest.skip("the frames do not survive the temporal strides")
     assert model(torch.empty(2, 3, *shape, device="meta")).shape == (2, 11)
 
@@ -171,6 +171,8 @@ def test_still_clip_is_the_2d_net_in_the_middle():
             r"blocks 'gc5' needs blocks \[1, 3\] of res3, which has only 1",
         ),
         ({"name": "slowonly_tiny", "num_classes": 0}, "num_classes must be at least 1, got 0"),
+        ({"name": "slowonly_tiny", "head": "fcn"}, r"head must be one of \('pool', 'dense'\), got 'fcn'"),
+        ({"name": "resnet50", "head": "dense"}, "head 'dense' needs a video network, got ImageResNet"),
         ({"name": "slowonly_tiny", "dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"name": "slowonly_tiny", "blocks": "gc_all", "ratio": 1 / 256}, "ratio=0.00390625"),
         ({"name": "slowonly_tiny", "blocks": "gc_all", "site": "x"}, "site must be"),

@@ -11,7 +11,10 @@ from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheck
 from gcvideo.data.datamodule import Loading, Splits, VideoDataModule
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation, Views
-from gcvideo.errors import GcvideoError
+from gcvideo.errors import GcvideoError, UsageError
+from gcvideo.models import export_weights, insert_blocks
+from gcvideo.models.backbones import resnet3d
+from gcvideo.training.checkpoint import load_task
 from gcvideo.training.execution import Execution, Pixels
 from gcvideo.training.optim import Optimization
 from gcvideo.training.schedule import Schedule
@@ -225,6 +228,63 @@ def test_fine_tuning_starts_from_weights_and_a_resumed_run_from_its_checkpoint(t
     assert torch.equal(again.net.state_dict()[key], source.net.state_dict()[key])
     (tmp_path / "w.ckpt").unlink()  # a validation needs the weights no more
     trainer(tmp_path).validate(again, datamodule=module, verbose=False)
+
+
+def test_the_head_travels_in_checkpoints(tmp_path):
+    """A run evaluates as it was trained to, whatever the table of published files says later."""
+    clips = torch.randint(0, 256, (1, 1, 3, 4, 96, 96), dtype=torch.uint8)  # features of 12 x 12
+    for head, expected in ((None, "pool"), ("dense", "dense")):
+        model = task(NAMES, head=head).eval()
+        torch.nn.init.normal_(model.net.blocks[-1].proj.weight)
+        assert model.hparams["head"] == expected
+        save(model, tmp_path / "a.ckpt")
+        again = load_task(tmp_path / "a.ckpt").eval()
+        assert again.hparams["head"] == expected
+        assert torch.equal(again(clips), model(clips))
+    assert task(NAMES, weights="pyslowfast/slow_8x8_r50").hparams["head"] == "dense"
+    assert task(NAMES, weights="pyslowfast/slow_8x8_r50", head="pool").hparams["head"] == "pool"
+    assert VideoTask(NAMES, "resnet50").hparams["head"] == "pool"
+
+
+def save(model, path):
+    content = {"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}
+    torch.save({**content, "pytorch-lightning_version": pl.__version__}, path)
+
+
+def test_options_of_a_published_file_travel_in_checkpoints():
+    model = VideoTask(NAMES, "i3d_32x2_r50", "nl5", weights="mmaction2/i3d_32x2_r50_nl_gaussian")
+    assert model.hparams["block"] == {"pool_first": False, "mode": "gaussian"}
+    model = VideoTask(NAMES, "slowonly_r50", "gc5", weights="mmaction2/i3d_32x2_r50_nl_gaussian")
+    assert model.hparams["block"] is None  # they are not options of such blocks
+
+
+def test_a_network_of_ones_own_has_a_head_of_its_own():
+    with pytest.raises(UsageError, match=r"with a network of your own \(net\), head would have no effect"):
+        VideoTask(NAMES, net=torch.nn.Linear(1, 3), head="dense")
+    assert VideoTask(NAMES, net=torch.nn.Linear(1, 3)).hparams["head"] is None
+
+
+def test_a_video_network_is_inflated_only_if_asked_for(tmp_path, synthetic):
+    """Of C2D, which has the other tensors of slow-only; the options of the block are stated by giving them."""
+    module = data(synthetic)
+    block = {"at": {"res4": [0]}, "mode": "dot_product", "sub_sample": True}
+    source = resnet3d(
+        "c2d_nopool", (1, 1, 1, 1), 3, width=8, stem_kernel=5, stem_stride=4, spatial_kernels=(3, 3, 1, 1)
+    )
+    insert_blocks(source, "nl", block["at"], block_options={"mode": "dot_product"})
+    export_weights(source, tmp_path / "c2d.pyth", "pyslowfast")
+    arguments = {"weights": str(tmp_path / "c2d.pyth"), "lr": 0.0}
+    for block_options, inflation, message in (
+        ({"at": block["at"]}, "mean", "files do not tell mode, sub_sample"),
+        (block, None, "2 kernels have one frame"),
+    ):
+        model = VideoTask(NAMES, "slowonly_tiny", "nl", block_options, inflation=inflation, **arguments)
+        with pytest.raises(UsageError, match=message):
+            trainer(tmp_path).fit(model, datamodule=module)
+    model = VideoTask(NAMES, "slowonly_tiny", "nl", block, inflation="mean", **arguments)
+    trainer(tmp_path, limit_train_batches=1, limit_val_batches=0).fit(model, datamodule=module)
+    key = "blocks.3.res_blocks.0.branch2.conv_a.weight"
+    torch.testing.assert_close(model.net.state_dict()[key].sum(2, keepdim=True), source.state_dict()[key])
 
 
 @pytest.mark.slow
