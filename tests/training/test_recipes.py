@@ -97,7 +97,7 @@ def test_the_mmaction2_column_is_what_its_wheel_ships():
         pytest.skip("mmaction2 is not installed: see tests/peers.txt")
     source = read_mmengine(Path(path))
     for setting, here, there in rows("mmaction2"):
-        name, said = re.fullmatch(r"`([\w.]+)` (.+)", there).groups()
+        name, said = re.fullmatch(r"`cfg\.([\w.]+)` (.+)", there).groups()
         value = look_up(source, name)
         assert said == ("not set" if value is None else str(value)), name
         assert CONVERSIONS.get(setting, lambda value: value)(value) == here, setting
