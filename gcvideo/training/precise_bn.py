@@ -33,7 +33,7 @@ class PreciseBatchNorm(Callback):
 
     Without a validation, it does so at the end of each epoch. Next to a `WeightAveraging`, it must come later in the
     list of callbacks: the statistics are then those of the averaged weights. Norms that the training does not update
-    (in eval mode, or frozen by Lightning's `BackboneFinetuning`) keep their statistics.
+    (in eval mode, or frozen by Lightning's `BaseFinetuning`) keep their statistics.
 
     Args:
         num_batches: N, training batches of each rank, at most those of an epoch; PySlowFast's recipes take 200. They
