@@ -27,6 +27,8 @@ RECIPES = [
     ("imagenet", "i3d_r50"),
     ("imagenet", "r101", "gc_all"),
     ("scratch", "k600"),
+    ("scratch", "nl5_slowfast"),
+    ("mmaction2", "gc_all"),
 ]
 COMBINATIONS = [(name,) for name in ALONE] + [tuple(f"kinetics/{name}" for name in recipe) for recipe in RECIPES]
 
@@ -102,7 +104,7 @@ def test_config_trains_a_step(files, synthetic, tmp_path, image_weights):
         assert config["model"]["weights"] in checkpoints()
         config["model"]["weights"] = str(image_weights / f"{config['model']['weights'].split('/')[1]}.pth")
     small = {"manifest": str(synthetic), "batch_size": 2, "num_workers": 0, "splits": {"test": "test"}}
-    small |= {"augment": {"size": 32, "short_side": [32, 32]}, "views": {"short_side": 32}}
+    small |= {"augment": {"size": 32, "short_side": [32, 32]}, "views": {"size": 32, "short_side": 32}}
     data = VideoDataModule(**merge(config["data"], small))
     task = VideoTask(data.class_names, **config["model"])
     settings = {

@@ -28,6 +28,7 @@ from gcvideo.errors import UsageError
 from gcvideo.models import block_parameters
 from gcvideo.training.callbacks import BrokenVideos, PrintPredictions, Throughput
 from gcvideo.training.checkpoint import read_settings
+from gcvideo.training.precise_bn import PreciseBatchNorm
 from gcvideo.training.task import VideoTask
 
 
@@ -74,6 +75,13 @@ class GcvideoCLI(LightningCLI):
             type=float | None,
             default=None,
             help="evaluate and save an exponential moving average of the weights with this decay, such as 0.999",
+        )
+        parser.add_argument(
+            "--precise_bn",
+            type=int | None,
+            default=None,
+            help="before each evaluation of a fit, compute the batch-norm statistics from this many training batches "
+            "of each device, at most an epoch; PySlowFast's recipes take 200",
         )
         # Our samplers split the videos among ranks; Lightning's would pad, and so count videos twice.
         parser.set_defaults({"trainer.num_sanity_val_steps": 0, "trainer.use_distributed_sampler": False})
@@ -164,6 +172,8 @@ class GcvideoCLI(LightningCLI):
                 callbacks.append(self._checkpoints(trainer))
             if config.ema_decay is not None:
                 callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
+            if config.precise_bn is not None:
+                callbacks.append(PreciseBatchNorm(config.precise_bn))  # after the averaging: for the averaged weights
         elif self.verb == "test":
             from gcvideo.report.callback import TestReport  # no other verb needs the report
 

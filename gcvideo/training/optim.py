@@ -12,22 +12,27 @@ import torch
 from torch import nn
 
 Groups = list[dict[str, Any]]
+Decay = Literal["kernels", "biases", "all"]
+
+# The parameters of a network by kind, and to which kinds each rule applies the weight decay.
+_KINDS = ("kernel", "bias", "norm")
+_DECAYED: dict[str, tuple[str, ...]] = {"kernels": ("kernel",), "biases": ("kernel", "bias"), "all": _KINDS}
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)  # the norm of GC blocks is a LayerNorm
 
 
-def sgd(groups: Groups, lr: float, momentum: float) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum."""
+def sgd(groups: Groups, lr: float, momentum: float, nesterov: bool) -> torch.optim.Optimizer:
+    """SGD with momentum."""
     # torch refuses Nesterov without momentum.
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0)
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov and momentum > 0)
 
 
-def adamw(groups: Groups, lr: float, momentum: float) -> torch.optim.Optimizer:
+def adamw(groups: Groups, lr: float, momentum: float, nesterov: bool) -> torch.optim.Optimizer:
     """AdamW; `momentum` is its beta_1."""
     return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999))
 
 
-OPTIMIZERS: dict[str, Callable[[Groups, float, float], torch.optim.Optimizer]] = {"sgd": sgd, "adamw": adamw}
+OPTIMIZERS: dict[str, Callable[[Groups, float, float, bool], torch.optim.Optimizer]] = {"sgd": sgd, "adamw": adamw}
 
 if TYPE_CHECKING:
     OptimizerName: TypeAlias = str
@@ -40,18 +45,23 @@ class Optimization:
     """How the loss is minimized; the learning rate itself is `lr` of `VideoTask`.
 
     Args:
-        name: "sgd" (Nesterov momentum) or "adamw".
+        name: "sgd" or "adamw".
         lr_batch: batch size that the learning rate is meant for: the rate is scaled linearly to the effective batch
             (clips per device x devices x accumulated batches). None uses the rate as it is.
         momentum: of SGD; beta_1 of AdamW.
-        weight_decay: not applied to biases and normalization layers.
+        nesterov: Nesterov momentum, as in PySlowFast; mmaction2 has plain momentum. Of SGD only.
+        weight_decay: strength of the decay, for the parameters that `decay` names.
+        decay: "kernels" (neither biases nor normalization layers), "biases" (these too, as in PySlowFast) or "all"
+            (normalization layers too, as in mmaction2).
         label_smoothing: of the training loss; papers use 0.
     """
 
     name: OptimizerName = "sgd"
     lr_batch: int | None = 64
     momentum: float = 0.9
+    nesterov: bool = True
     weight_decay: float = 1e-4
+    decay: Decay = "kernels"
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
@@ -61,6 +71,10 @@ class Optimization:
             raise ValueError(f"optim.lr_batch must be at least 1 or null, got {self.lr_batch}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"optim.momentum must be in [0, 1), got {self.momentum}")
+        if self.name != "sgd" and not self.nesterov:
+            raise ValueError(f"optim.nesterov false would have no effect with optim.name {self.name}: remove it")
+        if self.decay not in _DECAYED:
+            raise ValueError(f"optim.decay must be one of {tuple(_DECAYED)}, got {self.decay!r}")
         if self.weight_decay < 0:
             raise ValueError(f"optim.weight_decay must not be negative, got {self.weight_decay}")
         if not 0 <= self.label_smoothing < 1:
@@ -68,19 +82,28 @@ class Optimization:
 
     def build(self, model: nn.Module, lr: float) -> torch.optim.Optimizer:
         """Optimizer of the trainable parameters of `model`, at learning rate `lr`."""
-        return OPTIMIZERS[self.name](parameter_groups(model, self.weight_decay), lr, self.momentum)
+        groups = parameter_groups(model, self.weight_decay, self.decay)
+        return OPTIMIZERS[self.name](groups, lr, self.momentum, self.nesterov)
 
     def peak_lr(self, lr: float, batch: int) -> float:
         """Learning rate for an effective batch of `batch` clips (arXiv:1706.02677, section 2.1)."""
         return lr if self.lr_batch is None else lr * batch / self.lr_batch
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> Groups:
-    """Trainable parameters in two groups: decayed weights; biases and normalization layers without decay."""
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
+def parameter_groups(model: nn.Module, weight_decay: float, decay: Decay) -> Groups:
+    """Trainable parameters in three groups, whatever `decay` is: kernels, biases, normalization layers.
+
+    PySlowFast's rule (`slowfast/models/optimizer.py`, `construct_optimizer`) excepts batch and instance norms only. Its
+    ResNets have no others; ours with GC blocks have a LayerNorm in each block, which "biases" excepts as well.
+    """
+    # Three groups also where two have the same decay: the optimizer's state of a run then fits every other `decay`.
+    parameters: dict[str, list[nn.Parameter]] = {kind: [] for kind in _KINDS}
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.requires_grad:  # BackboneFinetuning adds frozen ones later, as a group of its own
-                (plain if name == "bias" or isinstance(module, _NORMS) else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+                kind = "norm" if isinstance(module, _NORMS) else "bias" if name == "bias" else "kernel"
+                parameters[kind].append(parameter)
+    return [
+        {"params": parameters[kind], "weight_decay": weight_decay if kind in _DECAYED[decay] else 0.0}
+        for kind in _KINDS
+    ]

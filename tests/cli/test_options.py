@@ -12,11 +12,12 @@ from gcvideo.cli.help import stored_help
 from gcvideo.cli.main import TRAINING_VERBS, VERBS
 from gcvideo.cli.training import GcvideoCLI
 from gcvideo.cli.write_help import generated_help
+from gcvideo.errors import UsageError
 
 TESTS = Path(__file__).parents[1]
 
-# Settings of the model and of the data: option -> a value that is not the default. One network and one of one's own
-# exclude each other, and so do boxes of random area and a geometry: `net` and `min_area` have tests of their own.
+# Settings of the model and of the data: option -> a value that is not the default. Those that exclude others of these
+# have tests of their own.
 MODEL = {
     "class_names": ["x", "y"],
     "network": "slowonly_tiny",
@@ -31,6 +32,7 @@ MODEL = {
     "optim.lr_batch": 16,
     "optim.momentum": 0.8,
     "optim.weight_decay": 0.02,
+    "optim.decay": "all",
     "optim.label_smoothing": 0.1,
     "schedule.name": "multistep",
     "schedule.warmup_epochs": 1.5,
@@ -74,7 +76,8 @@ DATA = {
     "seed": 11,
     "predict": "folder",
 }
-RUN = {"name": "mine", "runs_dir": "elsewhere", "ema_decay": 0.5, "seed_everything": 4}
+ELSEWHERE = {"model.net", "model.optim.nesterov", "data.augment.min_area"}
+RUN = {"name": "mine", "runs_dir": "elsewhere", "ema_decay": 0.5, "precise_bn": 3, "seed_everything": 4}
 # Arguments of Trainer.fit and the like, which tests/cli/test_cli.py sets or which Lightning owns.
 LIGHTNING = {"ckpt_path", "weights_only", "verbose", "return_predictions", "print_config", "model", "data", "trainer"}
 
@@ -105,8 +108,7 @@ def test_every_setting_of_model_and_data_arrives(tmp_path, monkeypatch):
     flags = [*arguments("model", MODEL), *arguments("data", DATA), *arguments("", RUN), "--trainer.accelerator=cpu"]
     cli = Prepared("fit", flags)
     options = {name for name in cli._parser("fit").option_names() if not name.startswith("trainer")}
-    expected = {f"model.{name}" for name in MODEL} | {f"data.{name}" for name in DATA} | set(RUN)
-    expected |= {"model.net", "data.augment.min_area"}
+    expected = {f"model.{name}" for name in MODEL} | {f"data.{name}" for name in DATA} | set(RUN) | ELSEWHERE
     sections = {f"{group}.{name.split('.')[0]}" for group, names in (("model", MODEL), ("data", DATA)) for name in names
                 if "." in name}  # fmt: skip
     assert options - LIGHTNING - sections == expected
@@ -115,7 +117,16 @@ def test_every_setting_of_model_and_data_arrives(tmp_path, monkeypatch):
     for name, value in DATA.items():
         assert stored(cli.datamodule.hparams, name) == value, name
     assert cli.run_dir == Path("elsewhere/mine")
-    assert any(type(callback).__name__ == "EMAWeightAveraging" for callback in cli.trainer.callbacks)
+    names = [type(callback).__name__ for callback in cli.trainer.callbacks]
+    assert names.index("EMAWeightAveraging") < names.index("PreciseBatchNorm") < names.index("ModelCheckpoint")
+
+
+def test_nesterov_momentum_is_an_option_of_sgd(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = ["--model.class_names=[a,b]", "--trainer.accelerator=cpu", "--model.optim.nesterov=false"]
+    assert not Prepared("fit", base).model.optim.nesterov
+    with pytest.raises(UsageError, match="nesterov false would have no effect with optim.name adamw"):
+        Prepared("fit", [*base, "--model.optim.name=adamw"])
 
 
 def test_boxes_of_random_area_arrive(tmp_path, monkeypatch):

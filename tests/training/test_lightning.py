@@ -171,12 +171,12 @@ def test_backbone_finetuning(tmp_path):
         def on_train_epoch_end(self, runner, pl_module):
             if runner.current_epoch == 0:
                 assert torch.equal(pl_module.net.blocks[0].conv.weight, first)
-                assert [group["lr"] > 0 for group in runner.optimizers[0].param_groups] == [True, True]
+                assert [group["lr"] > 0 for group in runner.optimizers[0].param_groups] == [True] * 3
 
     runner = trainer(tmp_path, max_epochs=3, callbacks=[callback, Watch(), LearningRateMonitor()], logger=True)
     runner.fit(model, DataLoader(Clips(), batch_size=4))
     assert not torch.equal(model.net.blocks[0].conv.weight, first)
-    ours, _, backbone, *_ = (group["lr"] for group in runner.optimizers[0].param_groups)
+    ours, _, _, backbone, *_ = (group["lr"] for group in runner.optimizers[0].param_groups)
     assert backbone == pytest.approx(2e-5)
     assert ours < 0.01
 

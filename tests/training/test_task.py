@@ -194,8 +194,8 @@ def test_settings_of_the_resuming_run_win(tmp_path, synthetic):
         weights_only=True,
     )
     assert record.rates[0] == pytest.approx(0.8 * 0.5)  # half of the cosine
-    assert [group["weight_decay"] for group in runner.optimizers[0].param_groups] == [0.25, 0.0]
-    assert [group["betas"] for group in runner.optimizers[0].param_groups] == [(0.9, 0.999)] * 2
+    assert [group["weight_decay"] for group in runner.optimizers[0].param_groups] == [0.25, 0.0, 0.0]
+    assert [group["betas"] for group in runner.optimizers[0].param_groups] == [(0.9, 0.999)] * 3
 
 
 def test_no_class_names():
