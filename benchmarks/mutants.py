@@ -71,9 +71,16 @@ WEIGHTS = {
     "first frame instead of the middle": ("inflated[:, :, frames // 2]", "inflated[:, :, 0]"),
     "missing tensors are ignored": ('return _Fate("problem", f"{key} is not in the file")', 'return _Fate("new", key)'),
     "superfluous tensors are ignored": ("problems = _superfluous(file, own) + ", "problems = "),
-    "pooling order not checked": (
-        "if block.sub_sample and layout.pool_first not in",
-        "if False and layout.pool_first not in",
+}
+SAME_FUNCTION = {
+    "options of NL not compared": (
+        "return _matters(block, option) and getattr(block, option) != value",
+        "return False",
+    ),
+    "untold options not asked for": ("if not untold:", "if True:"),
+    "pooling of time not compared": (
+        "if told.pools_time is not None and told.pools_time != own.pools_time:",
+        "if False:",
     ),
     "sites not compared": ("if theirs != ours:", "if False:"),
 }
@@ -186,6 +193,10 @@ MUTANTS = {
     "gcvideo/blocks/context.py": ("tests/blocks", CONTEXT),
     "gcvideo/blocks/non_local.py": ("tests/blocks", NON_LOCAL),
     "gcvideo/models/loading.py": ("tests/models/test_weights.py", WEIGHTS),
+    "gcvideo/models/same_function.py": (
+        "tests/models/test_weights.py tests/models/test_same_function.py",
+        SAME_FUNCTION,
+    ),
     "gcvideo/models/checkpoint_file.py": ("tests/models/test_weights.py", READING),
     "gcvideo/sweep/comparison.py": ("tests/sweep/test_comparison.py", COMPARISON),
     "gcvideo/sweep/statistics.py": ("tests/sweep/test_statistics.py", STATISTICS),

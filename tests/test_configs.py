@@ -30,7 +30,11 @@ RECIPES = [
     ("scratch", "nl5_slowfast"),
     ("mmaction2", "gc_all"),
 ]
-COMBINATIONS = [(name,) for name in ALONE] + [tuple(f"kinetics/{name}" for name in recipe) for recipe in RECIPES]
+COMBINATIONS = (
+    [(name,) for name in ALONE]
+    + [("demo", "demo_trunk")]
+    + [tuple(f"kinetics/{name}" for name in recipe) for recipe in RECIPES]
+)
 
 
 def default_of(group, name):

@@ -74,9 +74,13 @@ def test_settings_named_in_the_documents_exist():
     ids=lambda path: path.name,
 )
 def test_configs_state_only_what_differs_from_the_defaults(path):
+    """Or from the file that they are given after: "# Changes demo.yaml"."""
     from tests.test_configs import default_of, leaves
 
+    changed = re.match(r"# Changes (\w+\.yaml)", path.read_text())
+    base = yaml.safe_load((path.parent / changed[1]).read_text()) if changed else {}
     for group, settings in yaml.safe_load(path.read_text()).items():
         if isinstance(settings, dict):
+            before = dict(leaves(base.get(group, {})))
             for name, value in leaves(settings):
-                assert default_of(group, name) != value, f"{group}.{name}"
+                assert before.get(name, default_of(group, name)) != value, f"{group}.{name}"
