@@ -32,7 +32,7 @@ RECIPES = [
 ]
 COMBINATIONS = (
     [(name,) for name in ALONE]
-    + [("demo", "demo_trunk")]
+    + [("demo", "demo_trunk"), ("pairs", "pairs_trunk")]
     + [tuple(f"kinetics/{name}" for name in recipe) for recipe in RECIPES]
 )
 
