@@ -15,7 +15,7 @@ demo: .venv/installed
 	@echo "With and without blocks: runs/demo_sweep/report.html   Curves: $(BIN)/tensorboard --logdir runs/demo_sweep"
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-all: .venv/installed-dev
 	$(BIN)/python -m pytest

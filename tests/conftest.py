@@ -10,7 +10,8 @@ import torch
 from gcvideo.dataset_tools.h264 import write_video
 from gcvideo.dataset_tools.synthetic import write_dataset
 
-torch.set_num_threads(2)
+# Two processes of two threads on two cores take many times as long.
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture(autouse=True)
