@@ -184,7 +184,7 @@ def test_the_whole_way(tmp_path, synthetic):
     assert done.returncode == 0, done.stderr
     report = json.loads((folder / "report.json").read_text())
     assert (report["evaluated"], report["listed"]) == (6, 6)
-    assert report["views"] == {"temporal": 3, "spatial": 3}  # from the checkpoint: no --config was given
+    assert report["views"] == {"temporal": 3, "spatial": 1}  # from the checkpoint: no --config was given
     assert report["config"]["model"]["blocks"] == "gc_all"
     assert len((folder / "predictions.csv").read_text().splitlines()) == 7
     page = (folder / "report.html").read_text()
