@@ -41,7 +41,7 @@ def run_sweep(sweep: Sweep, jobs: int = 1) -> list[str]:
     print(f"{len(sweep.runs)} runs, {len(sweep.runs) - len(unfinished)} done already", flush=True)
     needed = seeds_needed(len(sweep.variants) - 1)
     if len(sweep.seeds) < needed:
-        print(f"{len(sweep.seeds)} seeds; a verdict takes {needed}", flush=True)
+        print(f"seeds: {len(sweep.seeds)}; a verdict takes {needed}", flush=True)
     processes = Processes()
     pool = ThreadPoolExecutor(jobs)  # its threads only wait for processes
     try:

@@ -92,7 +92,7 @@ def test_finished_runs_are_not_run_again(tmp_path, capsys):
         for seed, value in enumerate(values):
             finish(sweep, variant, seed, value)
     assert run_sweep(sweep) == []
-    assert "6 runs, 6 done already\n3 seeds; a verdict takes 6\n" in capsys.readouterr().out
+    assert "6 runs, 6 done already\nseeds: 3; a verdict takes 6\n" in capsys.readouterr().out
     rows = list(csv.DictReader((sweep.folder / "table.csv").open()))
     assert [(row["variant"], row["seeds"], float(row["mean"])) for row in rows] == [
         ("none", "3", pytest.approx(0.55)),
