@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from gcvideo import create_model
-from gcvideo.dataset_tools.relation import kinds_of
-from gcvideo.dataset_tools.scene import CLASS_NAMES, LEFT, RIGHT, make_video
+from gcvideo.dataset_tools.scene import CLASS_NAMES, make_video
+from gcvideo.dataset_tools.synthetic import upper_direction
 
 CLIP_FRAMES, BATCH, TEST_VIDEOS = 6, 4, 300
 
@@ -23,8 +23,7 @@ def clips(seed: int, count: int, visible: tuple[bool, bool], still: bool) -> tup
     labels = torch.arange(count) % len(CLASS_NAMES)
     videos = []
     for index, label in enumerate(labels.tolist()):
-        is_same = CLASS_NAMES[label].endswith("same")
-        upper = (LEFT, RIGHT)[kinds_of(is_same, index // len(CLASS_NAMES)).first]
+        upper = upper_direction(label, index // len(CLASS_NAMES))
         videos.append(torch.from_numpy(make_video((seed, index), label, upper, CLIP_FRAMES, visible=visible)))
     frames = torch.stack(videos)  # [count, T, 64, 64, 3]
     if still:

@@ -42,6 +42,8 @@ def run_synth(args: argparse.Namespace) -> int:
 
 def pairs_parser() -> argparse.ArgumentParser:
     """Parser of `gcvideo pairs`."""
+    from gcvideo.dataset_tools.options import PairOptions
+
     parser = verb_parser(
         "pairs",
         "Write videos that show two clips side by side, and a manifest; the class is whether both are of the same kind "
@@ -52,18 +54,21 @@ def pairs_parser() -> argparse.ArgumentParser:
     parser.add_argument("--first", nargs="+", required=True, metavar="CLASS", help="classes of the first kind")
     parser.add_argument("--second", nargs="+", required=True, metavar="CLASS", help="classes of the second kind")
     parser.add_argument("--root", help="folder that the paths of the clips are relative to; default: the manifest's")
-    parser.add_argument("--each", type=positive_int, default=3, help="number of pairs for each clip")
-    parser.add_argument("--frames", type=positive_int, default=16, help="frames per video")
-    parser.add_argument("--stride", type=positive_int, default=2, help="distance of neighbouring frames in the clip")
-    parser.add_argument("--size", type=positive_int, default=64, help="width and height in pixels")
-    parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files")
+    parser.add_argument("--each", type=positive_int, default=PairOptions.each, help="number of pairs for each clip")
+    parser.add_argument("--frames", type=positive_int, default=PairOptions.frames, help="frames per video")
+    parser.add_argument(
+        "--stride", type=positive_int, default=PairOptions.stride, help="distance of neighbouring frames in the clip"
+    )
+    parser.add_argument("--size", type=positive_int, default=PairOptions.size, help="width and height in pixels")
+    parser.add_argument("--seed", type=int, default=PairOptions.seed, help="equal seeds give equal files")
     parser.add_argument("--workers", type=positive_int, help="number of processes; default: one per core")
     return parser
 
 
 def run_pairs(args: argparse.Namespace) -> int:
     """`gcvideo pairs`."""
-    from gcvideo.dataset_tools.pairs import PairOptions, write_pairs
+    from gcvideo.dataset_tools.options import PairOptions
+    from gcvideo.dataset_tools.pairs import write_pairs
 
     with as_usage_errors(OSError, ValueError):
         kinds = (args.first, args.second)

@@ -1,5 +1,6 @@
-"""Settings of `gcvideo prepare`. Light to import: the command line shows their defaults in its help."""
+"""Settings of `gcvideo prepare` and `pairs`. Light to import: the command line shows their defaults in its help."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -67,3 +68,36 @@ class PrepareOptions:
     def __post_init__(self) -> None:
         if self.workers < 1 or self.timeout_s <= 0:
             raise ValueError(f"expected workers >= 1 and timeout_s > 0, got {self.workers} and {self.timeout_s}")
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """How pairs are made.
+
+    Args:
+        kinds: names of the classes of kind 0 and of kind 1; clips of other classes are not used.
+        each: number of pairs for each clip of the two kinds.
+        frames: T, of each video.
+        stride: distance of neighbouring frames in the source.
+        size: width and height in pixels, even.
+        seed: equal seeds give equal files.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    kinds: tuple[Sequence[str], Sequence[str]]
+    each: int = 3
+    frames: int = 16
+    stride: int = 2
+    size: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not all(self.kinds) or set(self.kinds[0]) & set(self.kinds[1]):
+            raise ValueError(f"expected two kinds, each of one class or more, none in both, got {self.kinds}")
+        for name in ("each", "frames", "stride"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
+        if self.size < 32 or self.size % 2:
+            raise ValueError(f"expected an even size of at least 32, got {self.size}")

@@ -20,51 +20,19 @@ import torch
 from numpy.typing import NDArray
 
 from gcvideo.data.decode import open_video
-from gcvideo.data.listing import read_rows
-from gcvideo.data.manifest import read_class_names, read_manifest
+from gcvideo.data.listing import class_names_of, read_rows
+from gcvideo.data.manifest import read_manifest
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import fixed_views
 from gcvideo.data.videos import Videos
 from gcvideo.dataset_tools.h264 import write_video
+from gcvideo.dataset_tools.options import PairOptions
 from gcvideo.dataset_tools.relation import kinds_of
-from gcvideo.dataset_tools.scene import DARKNESS, SIZE, band_height
+from gcvideo.dataset_tools.scene import DARKNESS, band_height
 from gcvideo.errors import UsageError
 from gcvideo.files import csv_text, write_text
 
 LABELS = ("same", "different")
-
-
-@dataclass(frozen=True)
-class PairOptions:
-    """How pairs are made.
-
-    Args:
-        kinds: names of the classes of kind 0 and of kind 1; clips of other classes are not used.
-        each: number of pairs for each clip of the two kinds.
-        frames: T, of each video.
-        stride: distance of neighbouring frames in the source.
-        size: width and height in pixels, even.
-        seed: equal seeds give equal files.
-
-    Raises:
-        ValueError: a value out of range.
-    """
-
-    kinds: tuple[Sequence[str], Sequence[str]]
-    each: int = 3
-    frames: int = 16
-    stride: int = 2
-    size: int = SIZE
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not all(self.kinds) or set(self.kinds[0]) & set(self.kinds[1]):
-            raise ValueError(f"expected two kinds, each of one class or more, none in both, got {self.kinds}")
-        for name in ("each", "frames", "stride"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
-        if self.size < 32 or self.size % 2:
-            raise ValueError(f"expected an even size of at least 32, got {self.size}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +69,12 @@ def write_pairs(
         VideoDecodeError: a clip can't be decoded.
     """
     out, rows = Path(out), []
-    names = read_class_names(manifest)
+    table = read_rows(Path(manifest))
+    names = class_names_of(table)
     unknown = sorted({name for kind in options.kinds for name in kind} - set(names))
     if unknown:
         raise UsageError(f"{manifest}: no class {', '.join(unknown)}; classes there: {', '.join(names)}")
-    splits = list(dict.fromkeys(read_rows(Path(manifest)).splits or ()))
+    splits = list(dict.fromkeys(table.splits or ()))
     if not splits:
         raise UsageError(f"{manifest}: expected a column split, so that no clip is in two splits of the pairs")
     # "spawn": a forked child of a process with threads (torch, when called from a test) can dead-lock.

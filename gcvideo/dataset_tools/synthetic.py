@@ -94,13 +94,18 @@ def _planned_clip(task: Task, split: str, index: int, seed: tuple[int, ...]) -> 
     round_number, number = divmod(index, len(CLASS_NAMES))  # both tasks have as many classes
     if task == "relation":
         label, name = number, CLASS_NAMES[number]
-        upper = (LEFT, RIGHT)[kinds_of(name.endswith("same"), round_number).first]
+        upper = upper_direction(label, round_number)
     else:
         gait, direction = GAITS[number // 2], list(DIRECTIONS)[number % 2]
         label, name = CLASS_NAMES.index(f"{gait}_same"), f"{gait}_{direction}"
         upper = DIRECTIONS[direction]
         seed = (*seed, 1)  # other videos than those of the relation
     return _PlannedClip(f"{split}/{name}_{index:05d}.mp4", name, split, label, upper, seed)
+
+
+def upper_direction(label: int, round_number: int) -> int:
+    """Direction of the upper band in a round of all labels, balanced in each; kind 0 of `relation` is LEFT."""
+    return (LEFT, RIGHT)[kinds_of(CLASS_NAMES[label].endswith("same"), round_number).first]
 
 
 def _directions(clip: _PlannedClip) -> str:

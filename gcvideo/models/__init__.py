@@ -12,10 +12,9 @@ from gcvideo.models.published import (
     checkpoints,
     find_weights,
     head_for,
-    inflation_for,
     list_weights,
+    load_for,
     other_function,
-    stated_for,
 )
 from gcvideo.models.zoo import NETWORKS, NetworkName, list_models
 
@@ -41,12 +40,11 @@ __all__ = [
     "export_weights",
     "find_weights",
     "head_for",
-    "inflation_for",
     "insert_blocks",
     "list_models",
     "list_weights",
+    "load_for",
     "load_weights",
     "other_function",
     "read_state",
-    "stated_for",
 ]

@@ -13,16 +13,8 @@ from gcvideo.blocks import FAMILIES
 from gcvideo.errors import UsageError
 from gcvideo.insertion import Site
 from gcvideo.models.head import Head, set_head
-from gcvideo.models.loading import load_weights
 from gcvideo.models.placement import At, BlocksName, insert_blocks, option_names
-from gcvideo.models.published import (
-    block_options_for,
-    find_weights,
-    head_for,
-    inflation_for,
-    other_function,
-    stated_for,
-)
+from gcvideo.models.published import block_options_for, head_for, load_for, other_function
 from gcvideo.models.zoo import NETWORKS, NetworkName
 
 log = logging.getLogger(__name__)
@@ -94,8 +86,7 @@ def create_model(
         problem = other_function(weights, name, blocks, options, head)
         if problem:
             warnings.warn(problem, stacklevel=2)
-        file, stated = find_weights(weights), stated_for(weights, name, options)
-        log.info("%s", load_weights(model, file, inflation_for(weights, None), stated))
+        log.info("%s", load_for(model, weights, name, options))
     return model
 
 

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import nn
 
 from gcvideo.download import download
 from gcvideo.models.checkpoint_file import WeightsError
 from gcvideo.models.head import Head
-from gcvideo.models.loading import Inflation
+from gcvideo.models.loading import Inflation, WeightsReport, load_weights
 from gcvideo.models.placement import PRESETS
 
 
@@ -91,16 +92,28 @@ def head_for(weights: str | None, stated: Head | None) -> Head:
     return stated or (entry.head if entry else "pool")
 
 
-def inflation_for(weights: str, stated: Inflation | None) -> Inflation | None:
-    """The inflation that is stated, else that of an image checkpoint; see `load_weights`."""
-    entry = checkpoints().get(weights)
-    return stated or ("mean" if entry is not None and entry.kind == "image" else None)
+def load_for(
+    model: nn.Module, weights: str, network: str, options: Mapping[str, Any], inflation: Inflation | None = None
+) -> WeightsReport:
+    """`load_weights` of a file or a published name, with what the table tells of the latter.
 
+    Args:
+        model: of `create_model`.
+        weights: see `find_weights`.
+        network: name of the model's network.
+        options: of the model's blocks, those that are stated.
+        inflation: stated by the user; default that of an image checkpoint, if it is one.
 
-def stated_for(weights: str, network: str, options: Mapping[str, Any]) -> set[str]:
-    """What is known of the network of a file; see `load_weights`."""
+    Raises:
+        WeightsError, DownloadError: see `load_weights` and `find_weights`.
+    """
     entry = checkpoints().get(weights)
-    return {*options, *(("network",) if entry is not None and entry.network == network else ())}
+    stated = set(options)
+    if entry is not None and entry.network == network:
+        stated.add("network")
+    if entry is not None and entry.kind == "image":
+        inflation = inflation or "mean"
+    return load_weights(model, find_weights(weights), inflation, stated)
 
 
 def other_function(name: str, network: str, blocks: str, options: Mapping[str, Any], head: Head | None = None) -> str:

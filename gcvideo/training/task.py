@@ -24,11 +24,9 @@ from gcvideo.models import (
     create_model,
     find_weights,
     head_for,
-    inflation_for,
     insert_blocks,
-    load_weights,
+    load_for,
     other_function,
-    stated_for,
 )
 from gcvideo.settings import as_plain, as_settings
 from gcvideo.training.execution import Execution, Pixels
@@ -162,8 +160,7 @@ class VideoTask(pl.LightningModule):
         if stage != "fit" or not h["weights"] or not self.starts_from_weights:
             return
         weights, options = h["weights"], h["block"] or {}
-        stated, inflation = stated_for(weights, h["network"], options), inflation_for(weights, h["inflation"])
-        rank_zero_info(f"weights: {load_weights(self.net, find_weights(weights), inflation, stated)}")
+        rank_zero_info(f"weights: {load_for(self.net, weights, h['network'], options, h['inflation'])}")
         if reason := other_function(weights, h["network"], h["blocks"], options, h["head"]):
             rank_zero_warn(f"the weights are read into another function: {reason}")
 

@@ -10,7 +10,8 @@ import torch
 from gcvideo.cli.main import main
 from gcvideo.data.decode import open_video
 from gcvideo.dataset_tools.h264 import write_video
-from gcvideo.dataset_tools.pairs import PairOptions, compose, write_pairs
+from gcvideo.dataset_tools.options import PairOptions
+from gcvideo.dataset_tools.pairs import compose, write_pairs
 from gcvideo.dataset_tools.relation import kinds_of
 from gcvideo.dataset_tools.scene import DARKNESS, band_gap, band_height
 from gcvideo.errors import UsageError
