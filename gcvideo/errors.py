@@ -1,5 +1,7 @@
 """The errors of gcvideo: one root, so that one `except` serves them all."""
 
+import signal
+
 
 class GcvideoError(Exception):
     """What gcvideo raises for videos, files and requests that it cannot serve.
@@ -15,3 +17,17 @@ class UsageError(GcvideoError, ValueError):
     """The request itself is wrong: a setting, a path, or a combination of them. Nothing was begun."""
 
     exit_status = 2
+
+
+class InterruptedRunError(GcvideoError):
+    """A signal stopped the run; the message says where, and how to resume.
+
+    Args:
+        message: what to print.
+        signum: the signal. The exit status is 128 + its number, the shell's convention: 143 for SIGTERM.
+    """
+
+    def __init__(self, message: str, signum: int):
+        super().__init__(message)
+        self.signum = signal.Signals(signum)
+        self.exit_status = 128 + signum
