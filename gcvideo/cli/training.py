@@ -1,10 +1,11 @@
 """`fit`, `validate`, `test` and `predict`: LightningCLI with strict parsing and short errors.
 
 - An unknown or abbreviated key, in YAML or on the command line, is an error with a suggestion; the exit status is 2.
-- A run lives in one folder, `<runs_dir>/<name>`: checkpoints/, tensorboard/, metrics/, config.yaml, report.*. A second
-  `fit` into it must ask to resume (`--ckpt_path last`).
-- `--ckpt_path` takes a file, `last` or `best` (of this run). `validate`, `test` and `predict` use `best` by default,
-  and take from the checkpoint every setting that the command line and the files do not set.
+- A run lives in one folder, `<runs_dir>/<name>`: checkpoints/, tensorboard/, metrics/, config.yaml, report.*. One
+  process works in it at a time. A second `fit` into it must ask to resume (`--ckpt_path auto`).
+- `--ckpt_path` takes a file, or of this run `last`, `best` or `auto`: see `cli.checkpoints`. `validate`, `test` and
+  `predict` use `best` by default, and take from the checkpoint every setting that the command line and the files do not
+  set.
 - `fit` takes its settings from the configuration only, also when it resumes.
 """
 
@@ -12,43 +13,59 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
+from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, ProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from gcvideo.cli.checkpoints import (
+    checkpoint_to_evaluate,
+    checkpoint_to_resume,
+    refuse_other_classes,
+    remove_partial_files,
+)
 from gcvideo.cli.strict_parser import StrictParser
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.manifest import read_class_names
 from gcvideo.errors import UsageError
+from gcvideo.files import replacing
+from gcvideo.locking import locked
 from gcvideo.models import block_parameters
 from gcvideo.training.callbacks import BrokenVideos, PrintPredictions, Throughput
 from gcvideo.training.checkpoint import read_settings
+from gcvideo.training.checkpoint_io import SafeCheckpointIO
+from gcvideo.training.last_checkpoint import LastCheckpoint
 from gcvideo.training.precise_bn import PreciseBatchNorm
+from gcvideo.training.random_state import RandomState
 from gcvideo.training.task import VideoTask
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes the configuration of a `fit` to config.yaml in the run's folder."""
+    """Writes the configuration of a `fit` to config.yaml in the run's folder, once the training can start."""
 
-    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        if stage == "fit":
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Nothing: a run that can't be resumed must not lose the configuration of the one before."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             # Lightning's own file goes to the current folder without a logger, where a second run finds it and fails.
             folder = Path(self.config.runs_dir) / self.config.name
-            folder.mkdir(parents=True, exist_ok=True)
-            # overwrite, because a resumed run has a config.yaml already.
-            self.parser.save(self.config, folder / "config.yaml", skip_none=False, overwrite=True)
+            with replacing(folder / "config.yaml") as partial:
+                self.parser.save(self.config, partial, skip_none=False, overwrite=True)
 
 
 class GcvideoCLI(LightningCLI):
     """One verb of the training command line; see the head of this module."""
 
-    def __init__(self, verb: str, args: list[str]):
-        self.verb = verb
+    def __init__(self, verb: str, args: list[str], locks: ExitStack):
+        self.verb, self.locks = verb, locks
         StrictParser.verb = verb
         super().__init__(
             VideoTask,
@@ -83,6 +100,20 @@ class GcvideoCLI(LightningCLI):
             help="before each evaluation of a fit, compute the batch-norm statistics from this many training batches "
             "of each device, at most an epoch; PySlowFast's recipes take 200",
         )
+        parser.add_argument(
+            "--save_every_minutes",
+            type=float,
+            default=15.0,
+            help="fit saves its state to last.ckpt this often, besides at each validation and on SIGTERM, SIGINT and "
+            "SIGUSR1",
+        )
+        parser.add_argument(
+            "--accept_changes",
+            type=bool,
+            default=False,
+            help="resume although the training videos or their order are no longer those of the checkpoint; an "
+            "interrupted epoch then begins anew",
+        )
         # Our samplers split the videos among ranks; Lightning's would pad, and so count videos twice.
         parser.set_defaults({"trainer.num_sanity_val_steps": 0, "trainer.use_distributed_sampler": False})
 
@@ -102,33 +133,29 @@ class GcvideoCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self.config[self.verb]
         self.run_dir = Path(config.runs_dir) / config.name
+        self.writes = self.verb == "fit" and not config.trainer.fast_dev_run
+        if _is_first_process() and (self.writes or self.verb == "test"):
+            # A test may run next to the training of its run.
+            self.locks.enter_context(locked(self.run_dir, ".lock" if self.writes else ".test.lock"))
+            if self.writes:
+                remove_partial_files(self.run_dir)
         # In this order: the class names may come from the checkpoint, and the data must count by the same ones.
         config.ckpt_path = self._checkpoint(config.ckpt_path)
         if self.verb != "fit":
             self._adopt_settings(config)
         if config.model.class_names is None:
             config.model.class_names = config.data.class_names or read_class_names(config.data.manifest or "")
+        if config.ckpt_path is not None:
+            refuse_other_classes(config.ckpt_path, config.model.class_names)
         config.data.class_names = list(config.model.class_names)
         if "data.seed" not in self.set_by_user:
             config.data.seed = config.seed_everything
 
     def _checkpoint(self, requested: str | None) -> str | None:
         """Path of the checkpoint to start from."""
-        folder = self.run_dir / "checkpoints"
-        if self.verb == "fit" and requested is None:
-            # A new fit would overwrite the checkpoints of that run; a fast_dev_run writes none.
-            if (folder / "last.ckpt").exists() and not self.config.fit.trainer.fast_dev_run:
-                raise UsageError(
-                    f"{self.run_dir} holds a run already: add --ckpt_path last to resume it, or choose another --name"
-                )
-            return None
-        requested = requested or "best"
-        path = folder / f"{requested}.ckpt" if requested in ("last", "best") else Path(requested)
-        if not path.is_file():
-            raise UsageError(
-                f"no checkpoint {path}: pass --ckpt_path <file>, or the --name of a run that has been fitted"
-            )
-        return str(path)
+        if self.verb == "fit":
+            return checkpoint_to_resume(self.run_dir, requested, self.writes)
+        return checkpoint_to_evaluate(self.run_dir, requested)
 
     def _adopt_settings(self, config: Namespace) -> None:
         """Take from the checkpoint what the user has not set, setting by setting."""
@@ -148,6 +175,7 @@ class GcvideoCLI(LightningCLI):
         except ValueError as error:
             raise UsageError(str(error)) from error
         self.model.starts_from_weights = self.config_init[self.verb].ckpt_path is None
+        self.datamodule.accept_changes = self.config_init[self.verb].accept_changes
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self.config[self.verb]
@@ -158,18 +186,19 @@ class GcvideoCLI(LightningCLI):
                 callback.dirpath = str(self.run_dir / "checkpoints")  # where `--ckpt_path` looks
         callbacks = [*own_callbacks, *self._callbacks(config, trainer, own_callbacks)]
         kwargs["logger"] = self._loggers(trainer.get("logger"))
+        kwargs["plugins"] = _with_own_io(trainer.get("plugins"))
         return super().instantiate_trainer(callbacks=callbacks, default_root_dir=str(self.run_dir), **kwargs)
 
     def _callbacks(self, config: Namespace, trainer: Any, own_callbacks: Sequence[Any]) -> list[Any]:
         """What every run has besides the callbacks of the user."""
-        callbacks: list[Any] = [BrokenVideos()]
+        callbacks: list[Any] = [BrokenVideos(), RandomState()]
         has_bar = any(isinstance(callback, ProgressBar) for callback in own_callbacks)
         if trainer.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(_ProgressBar())
         if self.verb == "fit":
             callbacks.append(Throughput())
-            if trainer.get("enable_checkpointing") is not False:
-                callbacks.append(self._checkpoints(trainer))
+            if self.writes and trainer.get("enable_checkpointing") is not False:
+                callbacks.append(self._best_checkpoint(trainer))
             if config.ema_decay is not None:
                 callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
             if config.precise_bn is not None:
@@ -180,17 +209,18 @@ class GcvideoCLI(LightningCLI):
             callbacks.append(TestReport(self.run_dir, config.as_dict(), config.ckpt_path))
         elif self.verb == "predict":
             callbacks.append(PrintPredictions())
+        if self.verb != "fit" or (self.writes and trainer.get("enable_checkpointing") is not False):
+            callbacks.append(LastCheckpoint(self.run_dir / "checkpoints", config.save_every_minutes))
         return callbacks
 
-    def _checkpoints(self, trainer: Any) -> ModelCheckpoint:
-        """best.ckpt by validation accuracy, and last.ckpt."""
+    def _best_checkpoint(self, trainer: Any) -> ModelCheckpoint:
+        """best.ckpt by validation accuracy."""
         return ModelCheckpoint(
             dirpath=self.run_dir / "checkpoints",
             filename="best",
             # Without a validation there is nothing to monitor: best.ckpt is then the latest.
             monitor="val/video_top1" if trainer.get("limit_val_batches") != 0 else None,
             mode="max",
-            save_last=True,
             # With it the next best would be best-v1.ckpt, and `--ckpt_path best` would find the old one.
             enable_version_counter=False,
         )
@@ -202,13 +232,25 @@ class GcvideoCLI(LightningCLI):
         is_default = requested in (None, True)
         if self.verb != "fit":
             return False if is_default else requested
-        if requested is False:
+        if requested is False or not self.writes:
             return False
         if is_default:
             requested = TensorBoardLogger(self.run_dir, name="tensorboard", version="")
         loggers = list(requested) if isinstance(requested, list | tuple) else [requested]
         # A CSVLogger deletes the file that it finds: each session of a run writes a version of its own.
         return [*loggers, CSVLogger(self.run_dir, name="metrics")]
+
+
+def _is_first_process() -> bool:
+    """Whether this is rank 0, or will be: before there is a Trainer, the launcher's environment tells."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def _with_own_io(plugins: Any) -> list[Any]:
+    """The plugins of a Trainer with our `CheckpointIO`, unless the user has brought another."""
+    given = list(plugins) if isinstance(plugins, list | tuple) else [plugins] if plugins is not None else []
+    has_own = any(isinstance(plugin, CheckpointIO) for plugin in given)
+    return given if has_own else [*given, SafeCheckpointIO()]
 
 
 def _look_up(settings: dict[str, Any], key: str) -> tuple[bool, Any]:
@@ -263,5 +305,6 @@ def run(verb: str, args: Sequence[str]) -> int:
     for message in _NOT_APPLICABLE:
         warnings.filterwarnings("ignore", message=message)
     sys.path.append(os.getcwd())  # for --model.net my_package.MyNet; last, so that it hides nothing
-    GcvideoCLI(verb, list(args))
+    with ExitStack() as locks:
+        GcvideoCLI(verb, list(args), locks)
     return 0

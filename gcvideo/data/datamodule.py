@@ -13,6 +13,7 @@ from gcvideo.data.dataset import EvalDataset, TrainDataset
 from gcvideo.data.decode import DEFAULT_DECODER, DecoderName
 from gcvideo.data.listing import ManifestError
 from gcvideo.data.manifest import read_class_names, read_manifest, videos_at
+from gcvideo.data.position import Order, Position, dump, resume
 from gcvideo.data.samplers import EvalSampler, Share, TrainSampler
 from gcvideo.data.sampling import Clip
 from gcvideo.data.shards.reading import ShardedVideos
@@ -100,6 +101,8 @@ class VideoDataModule(pl.LightningDataModule):
 
     Attributes:
         datasets: stage -> data set, after `setup`.
+        accept_changes: resume although the training videos or their order are no longer those of the checkpoint; an
+            interrupted epoch then begins anew.
 
     Raises:
         ValueError: a setting out of range.
@@ -132,6 +135,12 @@ class VideoDataModule(pl.LightningDataModule):
         self.decoder, self.batch_size, self.num_workers, self.seed = decoder, batch_size, num_workers, seed
         self.predict_path = predict
         self.datasets: dict[str, TrainDataset | EvalDataset] = {}
+        self.accept_changes = False
+        # Where this session of a training began; what a checkpoint said, until it is applied; batches of an epoch, once
+        # they are known; and Lightning's count of batches at that beginning.
+        self._start = Position()
+        self._stored: Position | None = None
+        self._batches = self._ready_at_start = 0
         # Explicitly, and as plain values: by default Lightning would store instances of our classes, which the safe
         # loader of checkpoints refuses.
         self.save_hyperparameters(
@@ -172,6 +181,7 @@ class VideoDataModule(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read what a stage ('fit', 'validate', 'test' or 'predict') needs; all problems are raised here."""
         if stage == "fit":
+            self._start, self._stored, self._batches, self._ready_at_start = Position(), None, 0, 0
             self.datasets["fit"] = TrainDataset(
                 self._videos("fit"), self.clip, self.augment, self.seed, self.loading.max_broken, self.decoder
             )
@@ -202,18 +212,66 @@ class VideoDataModule(pl.LightningDataModule):
             raise ValueError(
                 f"{len(dataset)} training videos on {world_size} device(s) do not fill one batch of {self.batch_size}"
             )
-        trained, repeats = 0, False  # batches of this run before it was interrupted, over all epochs
+        repeats = False
         if self.trainer is not None:
             # As Lightning counts, because an epoch ends there: an int is a number of batches, a float a fraction.
             limit = self.trainer.limit_train_batches
             batches = min(batches, limit) if isinstance(limit, int) else max(int(batches * limit), 1)
-            # Not `current.completed`: it lags by one in a checkpoint that is saved in on_train_batch_end.
-            trained = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
             # Lightning replaces a sampler by one that repeats; a stream has none.
             repeats = self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
-        # Our own position in the data, because Lightning begins a resumed epoch with the order of epoch 0.
-        epoch, first_batch = divmod(trained, batches)
-        return self._loader("fit", Share(rank, world_size, self.batch_size, batches, epoch, first_batch, repeats))
+        self._batches = batches
+        if self._stored is not None:  # resumed: what came before is in the position that was stored
+            self._ready_at_start = self._ready()
+        share = Share(rank, world_size, self.batch_size, batches, self._position(), repeats)
+        self._align(share)
+        return self._loader("fit", share)
+
+    def _position(self) -> Position:
+        """Where the training is: our own count, because Lightning begins a resumed epoch with the order of epoch 0."""
+        if self.trainer is None or not self._batches:
+            return self._start
+        return self._start.after(self._ready() - self._ready_at_start, self._batches, self._global_batch())
+
+    def _ready(self) -> int:
+        """Batches of this run so far, over all epochs and interruptions."""
+        # Not `current.completed`: it lags by one in a checkpoint that is saved in on_train_batch_end.
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready  # type: ignore[union-attr]
+
+    def _global_batch(self) -> int:
+        return self._rank()[1] * self.batch_size
+
+    def _order(self) -> Order:
+        dataset = self.datasets["fit"]
+        readers = None
+        if isinstance(dataset.videos, ShardedVideos):
+            readers = [self._rank()[1], min(self.num_workers, len(dataset)), self.batch_size]
+        return Order(dataset.videos.digest(), len(dataset), self.seed, readers)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position in the training data, for a checkpoint."""
+        return dump(self._position(), self._order()) if "fit" in self.datasets else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue a training where a checkpoint says.
+
+        Raises:
+            UsageError: the data is no longer that of the checkpoint, and `accept_changes` is not set.
+        """
+        if "fit" in self.datasets:
+            self._start = resume(state_dict, self._order(), self.accept_changes)
+            self._stored = Position(state_dict["epoch"], state_dict["videos"])
+
+    def _align(self, share: Share) -> None:
+        """After a resume, tell Lightning where in its epoch the training is: it counts batches, of whatever size."""
+        if self.trainer is None or self._stored is None:
+            return
+        current = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        # Ours is then the beginning of the next epoch, while Lightning has not left the last one.
+        is_at_end = share.position.epoch > self._stored.epoch or (self._stored.videos == 0 and current.ready > 0)
+        shift = (share.batches if is_at_end else share.first_batch) - current.ready
+        for name in ("ready", "started", "processed", "completed"):
+            setattr(current, name, getattr(current, name) + shift)
+        self._start, self._stored = share.position, None
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Each video once, its centre view."""
@@ -259,8 +317,7 @@ class VideoDataModule(pl.LightningDataModule):
     def _sampler(self, dataset: TrainDataset | EvalDataset, share: Share) -> Sampler[Any]:
         if isinstance(dataset, EvalDataset):
             return EvalSampler(len(dataset), share.rank, share.world_size)
-        first_item = share.first_batch * share.batch_size
-        return TrainSampler(len(dataset), self.seed, share.rank, share.world_size, share.epoch, first_item)
+        return TrainSampler(len(dataset), self.seed, share.rank, share.world_size, share.position)
 
     def _rank(self) -> tuple[int, int]:
         """Rank of this process and the number of ranks.

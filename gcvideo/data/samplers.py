@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import Sampler
 
+from gcvideo.data.position import Position
 from gcvideo.data.sampling import mix_seed
 
 
@@ -17,7 +18,7 @@ class Share:
         rank, world_size: of the process.
         batch_size: videos of a batch.
         batches: of each rank and epoch; training only.
-        epoch, first_batch: where the first pass begins; not 0 after an interruption.
+        position: where the first pass begins; not the start after an interruption.
         repeats: every pass is the same epoch, as Lightning's `overfit_batches` requires.
     """
 
@@ -25,9 +26,13 @@ class Share:
     world_size: int
     batch_size: int
     batches: int = 0
-    epoch: int = 0
-    first_batch: int = 0
+    position: Position = Position()
     repeats: bool = False
+
+    @property
+    def first_batch(self) -> int:
+        """Batches of the first pass that are over."""
+        return self.position.first_batch(self.batches, self.world_size * self.batch_size)
 
 
 class TrainSampler(Sampler[tuple[int, int]]):
@@ -45,8 +50,12 @@ class TrainSampler(Sampler[tuple[int, int]]):
         num_videos: length of the data set.
         seed: of the order.
         rank, world_size: of this process.
-        start_epoch: epoch of the first pass.
-        start_item: items of this rank that the first pass skips, because they were used before an interruption.
+        start: where the first pass begins. Videos that were used before an interruption are skipped, on however many
+            ranks that was:
+
+        # permutation  4 0 6 1 5 2 3, of which 2 are used
+        # rank 0           6   5   3
+        # rank 1             1   2
     """
 
     def __init__(
@@ -55,8 +64,7 @@ class TrainSampler(Sampler[tuple[int, int]]):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
-        start_epoch: int = 0,
-        start_item: int = 0,
+        start: Position = Position(),
     ):
         if num_videos < world_size:
             raise ValueError(
@@ -64,7 +72,7 @@ class TrainSampler(Sampler[tuple[int, int]]):
             )
         self.num_videos, self.seed = num_videos, seed
         self.rank, self.world_size = rank, world_size
-        self.next_epoch, self.skip = start_epoch, start_item
+        self.next_epoch, self.skip = start
 
     def __len__(self) -> int:
         return self.num_videos // self.world_size
@@ -75,8 +83,9 @@ class TrainSampler(Sampler[tuple[int, int]]):
         self.next_epoch, self.skip = epoch + 1, 0
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch))
         order = torch.randperm(self.num_videos, generator=generator)
-        # The slice [: len(self)] drops the rest that not every rank gets one of.
-        mine = order[self.rank :: self.world_size][: len(self)][skip:]
+        left = order[skip:]
+        # The slice drops the rest that not every rank gets one of.
+        mine = left[self.rank :: self.world_size][: len(left) // self.world_size]
         return iter([(epoch, index) for index in mine.tolist()])
 
 

@@ -1,5 +1,6 @@
 """The videos of a data set: one row each."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from typing import NamedTuple, overload
@@ -62,6 +63,13 @@ class Videos(Sequence[Video]):
         begin, end = self._ends[index : index + 2].tolist()
         name = os.fsdecode(self._bytes[begin:end].numpy().tobytes())
         return Video(os.path.join(self.root, name), int(self.labels[index]), name)
+
+    def digest(self) -> str:
+        """Of all names and labels in their order, hexadecimal; wherever the files are."""
+        digest = hashlib.sha256()
+        for column in (self._bytes, self._ends, self.labels):
+            digest.update(column.numpy().tobytes())
+        return digest.hexdigest()
 
     def contents(self, index: int) -> bytes | None:
         """Contents of a video that is not a file of its own; None for a file, which the decoder opens itself."""

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gcvideo.errors import UsageError
+from gcvideo.training.checkpoint_io import DamagedCheckpointError, read
 from gcvideo.training.task import VideoTask
 
 
@@ -31,15 +30,12 @@ def read_settings(checkpoint: str | Path) -> dict[str, dict[str, Any]]:
     Raises:
         UsageError: not a checkpoint.
     """
-    try:
-        # mmap, because only the settings are needed and no weights.
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-        return {
-            "model": dict(content.get("hyper_parameters", {})),
-            "data": dict(content.get("datamodule_hyper_parameters", {})),
-        }
-    except Exception as error:  # as above
-        raise UsageError(f"{checkpoint} is not a checkpoint of gcvideo: {_first_line(error)}") from error
+    # mmap, because only the settings are needed and no weights.
+    content = read(checkpoint, mmap=True)
+    groups = {"model": content.get("hyper_parameters", {}), "data": content.get("datamodule_hyper_parameters", {})}
+    if not all(isinstance(group, dict) for group in groups.values()):
+        raise DamagedCheckpointError(f"{checkpoint} is not a checkpoint of gcvideo: its settings are no mappings")
+    return {name: dict(group) for name, group in groups.items()}
 
 
 def _first_line(error: Exception) -> str:

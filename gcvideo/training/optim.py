@@ -54,6 +54,7 @@ class Optimization:
         decay: "kernels" (neither biases nor normalization layers), "biases" (these too, as in PySlowFast) or "all"
             (normalization layers too, as in mmaction2).
         label_smoothing: of the training loss; papers use 0.
+        max_skipped: updates in a row whose gradient is infinite or NaN; they are skipped, and one more ends the run.
     """
 
     name: OptimizerName = "sgd"
@@ -63,12 +64,15 @@ class Optimization:
     weight_decay: float = 1e-4
     decay: Decay = "kernels"
     label_smoothing: float = 0.0
+    max_skipped: int = 10
 
     def __post_init__(self) -> None:
         if self.name not in OPTIMIZERS:
             raise ValueError(f"optim.name must be one of {tuple(OPTIMIZERS)}, got {self.name!r}")
         if self.lr_batch is not None and self.lr_batch < 1:
             raise ValueError(f"optim.lr_batch must be at least 1 or null, got {self.lr_batch}")
+        if self.max_skipped < 0:
+            raise ValueError(f"optim.max_skipped must not be negative, got {self.max_skipped}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"optim.momentum must be in [0, 1), got {self.momentum}")
         if self.name != "sgd" and not self.nesterov:

@@ -64,11 +64,14 @@ class PreciseBatchNorm(Callback):
                 "got trainer.limit_val_batches 0"
             )
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._norms = _learning(pl_module)  # a resumed run may begin with a validation
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # Here and not later: a validation puts frozen and other norms alike into eval mode.
-        self._norms = [module for module in pl_module.modules() if isinstance(module, BatchNorm) and _learns(module)]
+        self._norms = _learning(pl_module)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
@@ -100,9 +103,10 @@ def _validates(trainer: pl.Trainer) -> bool:
     return trainer.limit_val_batches != 0
 
 
-def _learns(norm: BatchNorm) -> bool:
-    """Whether a training step updates the statistics."""
-    return norm.training and norm.track_running_stats and norm.running_mean is not None
+def _learning(model: nn.Module) -> list[BatchNorm]:
+    """The norms whose statistics a training step updates."""
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
+    return [norm for norm in norms if norm.training and norm.track_running_stats and norm.running_mean is not None]
 
 
 def _batches(trainer: pl.Trainer, count: int) -> Iterator[Batch]:

@@ -114,8 +114,9 @@ class LearningRate(Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         total_steps, steps_per_epoch = run_length(trainer)
-        # global_step counts optimizer steps: accumulated batches share one rate.
-        lr = self._peak * self.schedule.factor(trainer.global_step, total_steps, steps_per_epoch)
+        # Not `global_step`: a run that resumes with another batch has taken more steps, or fewer, to come here.
+        step = trainer.current_epoch * steps_per_epoch + batch_idx // trainer.accumulate_grad_batches
+        lr = self._peak * self.schedule.factor(step, total_steps, steps_per_epoch)
         for group in self._groups(trainer):
             group["lr"] = lr
         pl_module.log("lr", lr)

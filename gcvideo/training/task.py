@@ -14,7 +14,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from gcvideo.data.batch import Batch
-from gcvideo.errors import GcvideoError, UsageError
+from gcvideo.errors import UsageError
 from gcvideo.models import (
     BlocksName,
     Head,
@@ -30,6 +30,7 @@ from gcvideo.models import (
 )
 from gcvideo.settings import as_plain, as_settings
 from gcvideo.training.execution import Execution, Pixels
+from gcvideo.training.finite import FiniteUpdates
 from gcvideo.training.metrics import VideoScores, accuracies, average_views
 from gcvideo.training.optim import Optimization
 from gcvideo.training.schedule import LearningRate, Schedule, refuse_tuners
@@ -165,7 +166,7 @@ class VideoTask(pl.LightningModule):
             rank_zero_warn(f"the weights are read into another function: {reason}")
 
     def configure_callbacks(self) -> list[Callback]:
-        return [self.learning_rate]
+        return [self.learning_rate, FiniteUpdates(self.optim.max_skipped)]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = self.optim.build(self.net, self.hparams["lr"])
@@ -197,9 +198,6 @@ class VideoTask(pl.LightningModule):
         frames, labels, _ = batch
         logits = self(frames).flatten(0, 1)  # [B, K]: training has one view
         loss = F.cross_entropy(logits, labels, label_smoothing=self.optim.label_smoothing)
-        # Lightning would train on, save weights that are NaN, and exit with 0.
-        if not torch.isfinite(loss):
-            raise GcvideoError(f"the training loss is {loss.item()} at step {self.global_step}; lower model.lr")
         self.train_top1.update(logits, labels)
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(labels))
         self.log_dict(self.train_top1, prog_bar=False, on_step=False, on_epoch=True)

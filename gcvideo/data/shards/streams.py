@@ -88,7 +88,7 @@ class TrainStream(IterableDataset[Batch]):
         return self.share.batches
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch = self.share.epoch + (0 if self.share.repeats else self._passes)
+        epoch = self.share.position.epoch + (0 if self.share.repeats else self._passes)
         first_batch = self.share.first_batch if self._passes == 0 else 0
         self._passes += 1  # in each worker's own copy; the workers of a training loader are persistent
         run = training_run(self.share, first_batch, *_worker())

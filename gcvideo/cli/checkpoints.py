@@ -1,0 +1,107 @@
+"""Which checkpoint `--ckpt_path` means: a file, or of a run `last`, `best` or `auto`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
+
+from gcvideo.errors import UsageError
+from gcvideo.training.checkpoint import read_settings
+from gcvideo.training.checkpoint_io import DamagedCheckpointError, verify
+from gcvideo.training.last_checkpoint import LAST, PREVIOUS
+
+BEST = "best.ckpt"
+
+
+def checkpoint_to_resume(run_dir: Path, requested: str | None, writes: bool) -> str | None:
+    """Where a `fit` continues; None for a fresh start.
+
+    Args:
+        run_dir: folder of the run.
+        requested: "auto" (the newest good state, else a fresh start), "last" (the same, but there must be one), "best",
+            a file, or None (a fresh start).
+        writes: whether this fit will write checkpoints there.
+
+    Raises:
+        UsageError: no such checkpoint, a damaged one without a good one before it, or a fit that would overwrite the
+            checkpoints of another.
+    """
+    folder = run_dir / "checkpoints"
+    states = [folder / name for name in (LAST, PREVIOUS, BEST)]
+    if requested in ("auto", "last"):
+        if requested == "auto" and not any(path.exists() for path in states):
+            rank_zero_info(f"{run_dir} holds no checkpoint: a fresh start")
+            return None
+        return _newest_good(states, run_dir)
+    has_run = any(path.exists() for path in states)
+    path = None if requested is None else _named(folder, requested)
+    # Whatever such a fit saved would replace the checkpoints that are there.
+    if writes and has_run and (path is None or path.resolve().parent != folder.resolve()):
+        raise UsageError(f"{run_dir} holds a run already: add --ckpt_path auto to resume it, or choose another --name")
+    if path is None:
+        return None
+    verify(path)
+    return str(path)
+
+
+def checkpoint_to_evaluate(run_dir: Path, requested: str | None) -> str:
+    """The weights of `validate`, `test` and `predict`: a file, "last", "auto" (as "last"), or "best", the default.
+
+    Raises:
+        UsageError: no such checkpoint, or a damaged one.
+    """
+    folder = run_dir / "checkpoints"
+    if requested in ("auto", "last"):
+        return _newest_good([folder / LAST, folder / PREVIOUS], run_dir)
+    path = _named(folder, requested or "best")
+    verify(path)
+    return str(path)
+
+
+def refuse_other_classes(checkpoint: str, names: Sequence[str]) -> None:
+    """Refuse class names that are not those of a checkpoint: its outputs would be counted for the wrong classes.
+
+    Raises:
+        UsageError: the lists differ.
+    """
+    before = read_settings(checkpoint)["model"].get("class_names")
+    if before is None or list(before) == list(names):
+        return
+    if len(before) != len(names):
+        raise UsageError(f"{checkpoint} has {len(before)} classes, the manifest or data.class_names {len(names)}")
+    index = next(index for index, (old, new) in enumerate(zip(before, names, strict=True)) if old != new)
+    raise UsageError(
+        f"{checkpoint} has other classes: class {index} is {before[index]!r} there, and {names[index]!r} in the "
+        f"manifest or data.class_names"
+    )
+
+
+def _named(folder: Path, requested: str) -> Path:
+    path = folder / BEST if requested == "best" else Path(requested)
+    if not path.is_file():
+        raise UsageError(f"no checkpoint {path}: pass --ckpt_path <file>, or the --name of a run that has been fitted")
+    return path
+
+
+def _newest_good(paths: Sequence[Path], run_dir: Path) -> str:
+    """The first of them that is whole; the newest comes first."""
+    problems = []
+    for path in paths:
+        if not path.exists():
+            continue
+        try:
+            verify(path)
+        except DamagedCheckpointError as error:
+            problems.append(str(error))
+            continue
+        if problems:
+            rank_zero_warn(f"{problems[0]}; using {path.name} instead")
+        return str(path)
+    raise UsageError(problems[0] if problems else f"no checkpoint in {run_dir}: fit it first, or pass a file")
+
+
+def remove_partial_files(run_dir: Path) -> None:
+    """What a killed process left of the files that it was writing. The folder must be locked by this process."""
+    for folder in (run_dir, run_dir / "checkpoints"):
+        for path in folder.glob(".*.part"):
+            path.unlink(missing_ok=True)
