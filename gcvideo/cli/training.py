@@ -64,8 +64,8 @@ class SaveConfig(SaveConfigCallback):
 class GcvideoCLI(LightningCLI):
     """One verb of the training command line; see the head of this module."""
 
-    def __init__(self, verb: str, args: list[str], locks: ExitStack):
-        self.verb, self.locks = verb, locks
+    def __init__(self, verb: str, args: list[str], locks: ExitStack | None = None):
+        self.verb, self.locks = verb, locks or ExitStack()
         StrictParser.verb = verb
         super().__init__(
             VideoTask,

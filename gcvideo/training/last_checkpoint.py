@@ -43,7 +43,7 @@ class LastCheckpoint(Checkpoint):
         self.signals = Signals()
         self._saved_at = 0.0
         self._last_is_good = False
-        self._validates_next = self._ends_epoch = False  # of the state that is being saved
+        self._validates_next = False  # of the state that is being saved
 
     # The handlers stand from the first hook on, but Lightning installs its own right before the loop starts.
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -91,9 +91,11 @@ class LastCheckpoint(Checkpoint):
             self._stop(trainer, signum)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._ends_epoch = True
+        if -1 < trainer.max_steps != trainer.global_step:
+            # Lightning cannot resume such a run from here: it would count the epoch twice. The next step saves.
+            self._saved_at = -float("inf")
+            return
         self._save(trainer)
-        self._ends_epoch = False
         signum, _ = self._agreed(trainer)
         if signum:
             self._stop(trainer, signum)
@@ -114,16 +116,12 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        loops = checkpoint["loops"]["fit_loop"]
-        if self._ends_epoch:
-            # Lightning counts it when this hook is over, and does so on resume only in runs without `max_steps`.
-            epochs = loops["epoch_progress"]["current"]
-            epochs["completed"] = epochs["processed"]
         if self._validates_next:
             # As if the first batch had begun: Lightning then repeats the validation when it resumes, all of it.
             begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
             none = dict.fromkeys(begun, 0)
-            loops["epoch_loop.val_loop.batch_progress"].update(total=begun, current=none, is_last_batch=False)
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            progress.update(total=begun, current=none, is_last_batch=False)
 
     def _agreed(self, trainer: pl.Trainer, is_due: bool = False) -> tuple[int, bool]:
         """The signal that any rank received (0: none), and whether it is time to save on any rank."""

@@ -82,6 +82,7 @@ CASES = {
     "averaged weights": {"callbacks": [lambda: EMAWeightAveraging(decay=0.8)]},
     "precise batch norm": {"callbacks": [lambda: PreciseBatchNorm(2)]},
     "a number of steps": {"max_steps": 10},
+    "a number of steps without validation": {"max_steps": 10, "limit_val_batches": 0},
     "a part of each epoch": {"limit_train_batches": 3},
 }
 
