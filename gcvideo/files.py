@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,22 @@ def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 def json_text(value: Any) -> str:
     """A JSON file as text."""
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def remove_partial(folder: str | Path) -> None:
+    """Remove what killed processes left of the files that they were writing; no other one may be writing there."""
+    for path in Path(folder).glob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
+def link(path: str | Path, other: str | Path) -> None:
+    """Give a file a second name, which another file may have had; nothing happens on a disk without hard links."""
+    target = Path(other)
+    partial = _partial(target)
+    with suppress(OSError):
+        partial.unlink(missing_ok=True)
+        os.link(path, partial)
+        os.replace(partial, target)
 
 
 def _partial(target: Path) -> Path:

@@ -98,10 +98,3 @@ def _newest_good(paths: Sequence[Path], run_dir: Path) -> str:
             rank_zero_warn(f"{problems[0]}; using {path.name} instead")
         return str(path)
     raise UsageError(problems[0] if problems else f"no checkpoint in {run_dir}: fit it first, or pass a file")
-
-
-def remove_partial_files(run_dir: Path) -> None:
-    """What a killed process left of the files that it was writing. The folder must be locked by this process."""
-    for folder in (run_dir, run_dir / "checkpoints"):
-        for path in folder.glob(".*.part"):
-            path.unlink(missing_ok=True)

@@ -29,13 +29,12 @@ from gcvideo.cli.checkpoints import (
     checkpoint_to_evaluate,
     checkpoint_to_resume,
     refuse_other_classes,
-    remove_partial_files,
 )
 from gcvideo.cli.strict_parser import StrictParser
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.manifest import read_class_names
 from gcvideo.errors import UsageError
-from gcvideo.files import replacing
+from gcvideo.files import remove_partial, replacing
 from gcvideo.locking import locked
 from gcvideo.models import block_parameters
 from gcvideo.training.callbacks import BrokenVideos, PrintPredictions, Throughput
@@ -55,10 +54,13 @@ class SaveConfig(SaveConfigCallback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            # Lightning's own file goes to the current folder without a logger, where a second run finds it and fails.
-            folder = Path(self.config.runs_dir) / self.config.name
-            with replacing(folder / "config.yaml") as partial:
-                self.parser.save(self.config, partial, skip_none=False, overwrite=True)
+            self.save_config(trainer, pl_module, "fit")
+
+    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        # Lightning's own file goes to the current folder without a logger, where a second run finds it and fails.
+        with replacing(Path(self.config.runs_dir) / self.config.name / "config.yaml") as partial:
+            # overwrite, because a resumed run has a config.yaml already.
+            self.parser.save(self.config, str(partial), skip_none=False, overwrite=True)
 
 
 class GcvideoCLI(LightningCLI):
@@ -138,7 +140,8 @@ class GcvideoCLI(LightningCLI):
             # A test may run next to the training of its run.
             self.locks.enter_context(locked(self.run_dir, ".lock" if self.writes else ".test.lock"))
             if self.writes:
-                remove_partial_files(self.run_dir)
+                remove_partial(self.run_dir)
+                remove_partial(self.run_dir / "checkpoints")
         # In this order: the class names may come from the checkpoint, and the data must count by the same ones.
         config.ckpt_path = self._checkpoint(config.ckpt_path)
         if self.verb != "fit":

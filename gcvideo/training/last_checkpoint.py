@@ -3,10 +3,8 @@
 Lightning's `ModelCheckpoint(save_last=True)` writes it only where the monitored metric improves.
 """
 
-import os
 import signal
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from gcvideo.errors import InterruptedRunError
+from gcvideo.files import link
 from gcvideo.training.signals import Signals, requeue
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
@@ -135,8 +134,8 @@ class LastCheckpoint(Checkpoint):
     def _save(self, trainer: pl.Trainer) -> None:
         path = self.folder / LAST
         if trainer.is_global_zero and self._last_is_good:
-            _link(path, self.folder / PREVIOUS)
-        trainer.save_checkpoint(path)  # on every rank
+            link(path, self.folder / PREVIOUS)
+        trainer.save_checkpoint(path, weights_only=False)  # on every rank
         self._saved_at, self._last_is_good = time.monotonic(), True
 
     def _stop(self, trainer: pl.Trainer, signum: int) -> None:
@@ -153,12 +152,3 @@ class LastCheckpoint(Checkpoint):
 
 def _fetcher(trainer: pl.Trainer) -> Any:
     return trainer.fit_loop._data_fetcher
-
-
-def _link(path: Path, other: Path) -> None:
-    """Give a file a second name, which it takes from another file."""
-    temporary = other.with_name(f".{other.name}.part")
-    with suppress(OSError):  # nothing to keep, or a disk without hard links
-        temporary.unlink(missing_ok=True)
-        os.link(path, temporary)
-        temporary.rename(other)

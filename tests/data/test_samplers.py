@@ -2,6 +2,7 @@
 
 import pytest
 
+from gcvideo.data.position import Position
 from gcvideo.data.samplers import EvalSampler, TrainSampler
 
 
@@ -30,9 +31,16 @@ def test_order_depends_on_the_seed():
 def test_a_resumed_sampler_continues_where_it_stopped():
     whole = TrainSampler(10, 0)
     epochs = [list(whole) for _ in range(4)]
-    resumed = TrainSampler(10, 0, start_epoch=2, start_item=4)
+    resumed = TrainSampler(10, 0, start=Position(2, 4))
     assert list(resumed) == epochs[2][4:]
     assert list(resumed) == epochs[3]
+
+
+def test_another_number_of_ranks_continues_the_same_order():
+    """2 ranks use 6 videos; 3 ranks have the rest, each video once."""
+    order = [index for _, index in TrainSampler(11, 0)]
+    rest = [list(TrainSampler(11, 0, rank, 3, Position(0, 6))) for rank in range(3)]
+    assert [index for items in zip(*rest, strict=True) for _, index in items] == order[6:9]  # 5 // 3 on each
 
 
 def test_too_few_videos_for_the_processes():

@@ -22,6 +22,7 @@ from gcvideo.data.datamodule import Splits, VideoDataModule
 from gcvideo.data.dataset import BrokenVideoError, EvalDataset, TrainDataset
 from gcvideo.data.listing import ManifestError
 from gcvideo.data.manifest import read_manifest
+from gcvideo.data.position import Position
 from gcvideo.data.samplers import Share
 from gcvideo.data.sampling import Clip
 from gcvideo.data.shards.reading import ShardError, read_run
@@ -117,7 +118,7 @@ def test_a_training_epoch_has_every_video_once(packed, world_size, workers):
     for epoch in range(2):
         seen, lengths = [], []
         for rank in range(world_size):
-            stream = train_stream(packed, world_size, rank, epoch=epoch)
+            stream = train_stream(packed, world_size, rank, position=Position(epoch))
             batches = list(DataLoader(stream, batch_size=None, num_workers=workers))
             assert len(batches) == len(stream)
             lengths.append(len(batches))
@@ -131,7 +132,7 @@ def test_a_training_epoch_has_every_video_once(packed, world_size, workers):
 
 def test_items_are_those_of_files(packed):
     """Of the same (seed, epoch, index)."""
-    stream = train_stream(packed, epoch=4)
+    stream = train_stream(packed, position=Position(4))
     files = train_set(as_files(packed, stream.videos))
     for frames, labels, indices in stream:
         for item, label, index in zip(frames, labels.tolist(), indices.tolist()):
@@ -149,7 +150,7 @@ def test_an_epoch_resumes(packed, workers):
 
     whole = indices(train_stream(packed))
     for first in (1, 2, 7, 10):
-        resumed = indices(train_stream(packed, first_batch=first))
+        resumed = indices(train_stream(packed, position=Position(0, 2 * first)))
         assert resumed[0] == whole[0][first:]
         assert resumed[1] == whole[1]
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from gcvideo.data.batch import collate
 from gcvideo.data.datamodule import VideoDataModule
+from gcvideo.data.position import Position
 from gcvideo.data.samplers import TrainSampler
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation
@@ -48,7 +49,7 @@ def trainer(folder, *callbacks, **settings):
 def batches(module, epoch, count, rank=0, world_size=1):
     """The first batches of a training epoch, item by item."""
     dataset = module.datasets["fit"]
-    keys = list(TrainSampler(len(dataset), module.seed, rank, world_size, epoch))[: count * BATCH]
+    keys = list(TrainSampler(len(dataset), module.seed, rank, world_size, Position(epoch)))[: count * BATCH]
     return [collate([dataset[key] for key in keys[first : first + BATCH]]) for first in range(0, len(keys), BATCH)]
 
 

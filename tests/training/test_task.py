@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheck
 from gcvideo.data.datamodule import Loading, Splits, VideoDataModule
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation, Views
-from gcvideo.errors import GcvideoError, UsageError
+from gcvideo.errors import UsageError
 from gcvideo.models import export_weights, insert_blocks
 from gcvideo.models.backbones import resnet3d
 from gcvideo.training.checkpoint import load_task
@@ -133,14 +133,6 @@ def test_bf16_clipping_smoothing_and_moving_average_run(tmp_path, synthetic):
     runner.fit(task(module.class_names, optim=replace(ADAMW, label_smoothing=0.1)), module)
     assert runner.global_step == 3
     assert torch.isfinite(runner.callback_metrics["train/loss"])
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, synthetic):
-    module = data(synthetic)
-    model = task(module.class_names)
-    torch.nn.init.constant_(model.net.blocks[0].conv.weight, math.nan)
-    with pytest.raises(GcvideoError, match="the training loss is nan at step 0; lower model.lr"):
-        trainer(tmp_path).fit(model, module)
 
 
 def test_class_names_and_settings_travel_in_a_checkpoint_that_loads_safely(tmp_path, synthetic):
