@@ -16,6 +16,7 @@ usage: gcvideo VERB [options]
 Video recognition with Global Context blocks.
 
   fit       train a model on the videos of a manifest:  gcvideo fit --config configs/demo.yaml
+  doctor    what is wrong with a training, before:      gcvideo doctor --config configs/demo.yaml
   validate  one centre view of each validation video
   test      many views of each test video; writes report.json and report.html
   predict   print the labels of a video or a folder:    gcvideo predict --name demo --data.predict clip.mp4
@@ -30,6 +31,14 @@ Video recognition with Global Context blocks.
 
 'gcvideo VERB --help' lists the options of a verb. fit, validate, test and predict take what users of Lightning know:
 --config FILE, --print_config, --ckpt_path FILE|last|best, --trainer.max_epochs 8, --model.lr 0.1, --data.batch_size 16.
+"""
+
+_DOCTOR_HELP = """\
+usage: gcvideo doctor [options of fit]
+
+Examines a training before it starts: versions, devices, a sample of the videos, the manifest against the classes, the
+effective batch and its learning rate, memory and time of a step against the loader, disks and shared memory. Nothing is
+written. The exit status is 1 if there is a problem. 'gcvideo fit --help' lists the options.
 """
 
 TRAINING_VERBS = tuple(DESCRIPTIONS)
@@ -61,6 +70,13 @@ def _run(verb: str, args: list[str]) -> int:
     if verb in TRAINING_VERBS and args in (["-h"], ["--help"]):
         print(stored_help(verb), end="")
         return 0
+    if verb == "doctor":
+        if args in (["-h"], ["--help"]):
+            print(_DOCTOR_HELP, end="")
+            return 0
+        from gcvideo.cli.doctor import run as examine
+
+        return examine(args)
     if verb in TRAINING_VERBS:
         from gcvideo.cli.training import run
 

@@ -38,7 +38,7 @@ from gcvideo.files import remove_partial, replacing
 from gcvideo.locking import locked
 from gcvideo.models import block_parameters
 from gcvideo.training.callbacks import BrokenVideos, PrintPredictions, Throughput
-from gcvideo.training.checkpoint import read_settings
+from gcvideo.training.checkpoint import read_settings, refuse_other_network
 from gcvideo.training.checkpoint_io import SafeCheckpointIO
 from gcvideo.training.last_checkpoint import LastCheckpoint
 from gcvideo.training.precise_bn import PreciseBatchNorm
@@ -64,7 +64,13 @@ class SaveConfig(SaveConfigCallback):
 
 
 class GcvideoCLI(LightningCLI):
-    """One verb of the training command line; see the head of this module."""
+    """One verb of the training command line; see the head of this module.
+
+    Attributes:
+        writes: whether it writes the checkpoints, logs and configuration of a run.
+    """
+
+    writes = True
 
     def __init__(self, verb: str, args: list[str], locks: ExitStack | None = None):
         self.verb, self.locks = verb, locks or ExitStack()
@@ -135,7 +141,7 @@ class GcvideoCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self.config[self.verb]
         self.run_dir = Path(config.runs_dir) / config.name
-        self.writes = self.verb == "fit" and not config.trainer.fast_dev_run
+        self.writes = self.writes and self.verb == "fit" and not config.trainer.fast_dev_run
         if _is_first_process() and (self.writes or self.verb == "test"):
             # A test may run next to the training of its run.
             self.locks.enter_context(locked(self.run_dir, ".lock" if self.writes else ".test.lock"))
@@ -177,7 +183,10 @@ class GcvideoCLI(LightningCLI):
             super().instantiate_classes()
         except ValueError as error:
             raise UsageError(str(error)) from error
-        self.model.starts_from_weights = self.config_init[self.verb].ckpt_path is None
+        checkpoint = self.config_init[self.verb].ckpt_path
+        if checkpoint is not None:
+            refuse_other_network(self.model, checkpoint)  # before anything of the run is touched
+        self.model.starts_from_weights = checkpoint is None
         self.datamodule.accept_changes = self.config_init[self.verb].accept_changes
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

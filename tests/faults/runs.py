@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 TINY = [
-    "--model.network", "slowonly_tiny", "--model.blocks", "gc_all", "--model.lr", "0.02", "--model.optim.lr_batch", "null",
-    "--data.clip.frames", "4", "--data.clip.stride", "1", "--data.augment.size", "32", "--data.augment.short_side", "[32,36]",
-    "--data.batch_size", "3", "--data.num_workers", "0", "--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1",
+    "--model.network", "slowonly_tiny", "--model.blocks", "gc_all", "--model.lr", "0.02",
+    "--model.optim.lr_batch", "null", "--data.clip.frames", "4", "--data.clip.stride", "1", "--data.augment.size", "32",
+    "--data.augment.short_side", "[32,36]", "--data.batch_size", "3", "--data.num_workers", "0",
+    "--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1",
     "--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false",
 ]  # fmt: skip
 """A network of 1,000 parameters on clips of 4 frames; training has dropout 0.5, the default."""
@@ -64,6 +65,7 @@ def gone(process: subprocess.Popen[bytes], timeout_s: float = 30) -> bool:
             return False
         process.poll()
         time.sleep(0.05)
+    process.wait(5)
     return True
 
 

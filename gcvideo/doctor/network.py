@@ -1,0 +1,102 @@
+"""The network: its size, the memory and the time of a step, and where its weights come from."""
+
+import time
+from collections.abc import Iterator
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+
+from gcvideo.analysis import count_macs, count_parameters
+from gcvideo.data.datamodule import VideoDataModule
+from gcvideo.doctor.finding import Finding, size
+from gcvideo.training.schedule import effective_batch
+from gcvideo.training.task import VideoTask
+
+
+def state_bytes(task: VideoTask) -> int:
+    """Weights, buffers, and the optimizer's momentum (AdamW: two) of float32; also the size of a checkpoint."""
+    weights = sum(parameter.numel() * 4 for parameter in task.net.parameters())
+    buffers = sum(buffer.numel() * buffer.element_size() for buffer in task.net.buffers())
+    return weights * (3 if task.optim.name == "adamw" else 2) + buffers
+
+
+def describe(task: VideoTask, data: VideoDataModule) -> Iterator[Finding]:
+    """Parameters and multiply-accumulates."""
+    clip, side = data.clip, data.augment.size
+    macs = count_macs(task.net, (1, 3, clip.frames, side, side))
+    yield Finding(
+        "ok", "network",
+        f"{task.hparams['network']}, blocks {task.hparams['blocks']}: {count_parameters(task.net):,} parameters, "
+        f"{macs / 1e9:.3g} GMACs for a clip of {clip.frames} x {side} x {side}",
+    )  # fmt: skip
+
+
+def batch(trainer: pl.Trainer, task: VideoTask, data: VideoDataModule) -> Iterator[Finding]:
+    """The batch of an optimizer step, and the learning rate that it leads to."""
+    clips = effective_batch(trainer)
+    rate = task.optim.peak_lr(task.hparams["lr"], clips)
+    steps = len(data.datasets["fit"]) // clips
+    text = (
+        f"{clips} clips a step ({data.batch_size} x {trainer.world_size} devices x {trainer.accumulate_grad_batches})"
+    )
+    text += f", {steps} steps an epoch, peak learning rate {rate:.4g}"
+    is_synced = getattr(trainer.strategy, "_layer_sync", None) is not None
+    if data.batch_size < 4 and trainer.world_size > 1 and not is_synced:
+        yield Finding(
+            "warning", "batch", f"{text}; {data.batch_size} clips for each batch norm: trainer.sync_batchnorm"
+        )
+    else:
+        yield Finding("ok" if steps else "problem", "batch", text)
+
+
+def step(task: VideoTask, data: VideoDataModule, device: torch.device, clip_s: float) -> Iterator[Finding]:
+    """One training step of one clip on the device: memory for the batch, and time against the loader.
+
+    Args:
+        task: the model; its gradients are left as they were.
+        data: its batch size and clips.
+        device: where to measure.
+        clip_s: seconds of one core for a clip; see `videos.clip_seconds`.
+    """
+    shape = (1, 1, 3, data.clip.frames, data.augment.size, data.augment.size)
+    frames, label = (
+        torch.zeros(shape, dtype=torch.uint8, device=device),
+        torch.zeros(1, dtype=torch.long, device=device),
+    )
+    saved: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    mode = task.training
+    task.to(device).eval()  # without touching the batch norms' statistics; what is kept for the gradient is the same
+    seconds = []
+    for _ in range(2):  # the first warms up
+        started = time.perf_counter()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            loss = F.cross_entropy(task(frames).flatten(0, 1), label)
+            torch.autograd.grad(loss, [parameter for parameter in task.net.parameters() if parameter.requires_grad])
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - started)
+    task.train(mode)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in task.net.parameters()}
+    activations = sum(nbytes for pointer, nbytes in saved.items() if pointer not in weights) * data.batch_size
+    memory = activations + state_bytes(task) + 4 * count_parameters(task.net)
+    total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+    text = f"about {size(memory)} in float32, {size(activations)} of it activations of {data.batch_size} clips"
+    fits = total is None or memory < total
+    hint = "" if fits else f"; the device has {size(total or 0)}: smaller data.batch_size, trainer.precision bf16-mixed"
+    yield Finding("ok" if fits else "problem", "memory", text + hint)
+    yield from _feeding(seconds[-1], clip_s, data.num_workers)
+
+
+def _feeding(step_s: float, clip_s: float, num_workers: int) -> Iterator[Finding]:
+    wanted, offered = 1 / step_s, max(num_workers, 1) / clip_s
+    text = f"a device takes {wanted:.3g} clips/s one by one, {num_workers} loader processes offer {offered:.3g}"
+    if offered < wanted:
+        text += f"; data.num_workers {-(-wanted * clip_s // 1):.0f} would feed it, or prepare the videos"
+    yield Finding("ok" if offered >= wanted else "warning", "loader", text)
