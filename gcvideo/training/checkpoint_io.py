@@ -40,8 +40,12 @@ class SafeCheckpointIO(CheckpointIO):
             # A Python stream, because torch's own writer hides the reason why a disk refuses.
             with replacing(target) as partial, partial.open("wb") as stream:
                 torch.save(checkpoint, stream)
-        except OSError as error:
-            raise GcvideoError(f"can't write the checkpoint {target}: {error.strerror}{_room(target)}") from error
+        except (OSError, RuntimeError) as error:
+            # torch's writer fails once more while it cleans up; what the disk said is the context of that.
+            cause = error if isinstance(error, OSError) else error.__context__
+            if not isinstance(cause, OSError):
+                raise
+            raise GcvideoError(f"can't write the checkpoint {target}: {cause.strerror}{_room(target)}") from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Contents of a checkpoint; whatever `weights_only` says, nothing in it is run.
