@@ -25,7 +25,7 @@ _RUN_OPTIONS = {
     "config": "settings in YAML; of several files, later ones win",
     "print_config": "print the settings and stop; --print_config=skip_default prints only those that differ",
     "seed_everything": "seed of everything random; true draws one",
-    "ckpt_path": "checkpoint: a file, or last or best of this run; fit resumes from it",
+    "ckpt_path": "checkpoint: a file, or last or best of this run; fit resumes from it, and auto starts or resumes",
     "weights_only": "leave unset: checkpoints are read without running code",
     "verbose": "print the metrics",
     "return_predictions": "keep all predictions in memory",

@@ -135,7 +135,7 @@ class LastCheckpoint(Checkpoint):
         path = self.folder / LAST
         if trainer.is_global_zero and self._last_is_good:
             link(path, self.folder / PREVIOUS)
-        trainer.save_checkpoint(path, weights_only=False)  # on every rank
+        trainer.save_checkpoint(path, False)  # not only the weights; on every rank
         self._saved_at, self._last_is_good = time.monotonic(), True
 
     def _stop(self, trainer: pl.Trainer, signum: int) -> None:

@@ -42,7 +42,7 @@ def test_help_answers_at_once_and_names_every_verb(tmp_path):
     done = gcvideo("--help", cwd=tmp_path)
     assert time.perf_counter() - start < 3
     assert done.returncode == 0
-    for verb in ("fit", "validate", "test", "predict", "sweep", "synth", "pairs", "table", "export"):
+    for verb in ("fit", "validate", "test", "predict", "doctor", "sweep", "synth", "pairs", "table", "export"):
         assert f"\n  {verb} " in done.stdout
 
 
@@ -56,7 +56,7 @@ def test_version_unknown_verb_and_no_verb(capsys):
     assert capsys.readouterr().out == "gcvideo 0.1.0\n"
     assert main(["train"]) == 2
     assert (
-        "no verb 'train'; expected one of fit, validate, test, predict, "
+        "no verb 'train'; expected one of fit, validate, test, predict, doctor, "
         "sweep, table, export, prepare, check, download, synth, pairs" in capsys.readouterr().err
     )
     assert main([]) == 2
@@ -134,7 +134,7 @@ def test_print_config_is_yaml_and_can_be_read_back(tmp_path):
     ("arguments", "message"),
     (
         (["test", "--name", "none"], "no checkpoint .*best.ckpt: pass --ckpt_path"),
-        (["fit", "--ckpt_path", "last", "--name", "none"], "no checkpoint .*last.ckpt"),
+        (["fit", "--ckpt_path", "last", "--name", "none"], "no checkpoint in .*none: fit it first"),
         (["fit", "--data.manifest", "no.csv"], "no.csv: no such manifest file"),
         (["fit"], "no such manifest file"),
         (["fit", "--data.augment.size", "300"], "expected 1 <= augment.size <= augment.short_side"),
@@ -172,7 +172,7 @@ def test_the_whole_way(tmp_path, synthetic):
 
     again = gcvideo("fit", *arguments, cwd=work)
     assert again.returncode == 2
-    assert "holds a run already: add --ckpt_path last" in again.stderr
+    assert "holds a run already: add --ckpt_path auto" in again.stderr
 
     more = gcvideo(
         "fit", *arguments, "--trainer.max_epochs", "2", "--ckpt_path", "last", "--model.weights", "gone.pth", cwd=work

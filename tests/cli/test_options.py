@@ -13,6 +13,7 @@ from gcvideo.cli.main import TRAINING_VERBS, VERBS
 from gcvideo.cli.training import GcvideoCLI
 from gcvideo.cli.write_help import generated_help
 from gcvideo.errors import UsageError
+from gcvideo.training.last_checkpoint import LastCheckpoint
 
 TESTS = Path(__file__).parents[1]
 
@@ -34,6 +35,7 @@ MODEL = {
     "optim.weight_decay": 0.02,
     "optim.decay": "all",
     "optim.label_smoothing": 0.1,
+    "optim.max_skipped": 3,
     "schedule.name": "multistep",
     "schedule.warmup_epochs": 1.5,
     "schedule.warmup_start": 0.2,
@@ -77,7 +79,10 @@ DATA = {
     "predict": "folder",
 }
 ELSEWHERE = {"model.net", "model.optim.nesterov", "data.augment.min_area"}
-RUN = {"name": "mine", "runs_dir": "elsewhere", "ema_decay": 0.5, "precise_bn": 3, "seed_everything": 4}
+RUN = {
+    "name": "mine", "runs_dir": "elsewhere", "ema_decay": 0.5, "precise_bn": 3, "seed_everything": 4,
+    "save_every_minutes": 2.5, "accept_changes": True,
+}  # fmt: skip
 # Arguments of Trainer.fit and the like, which tests/cli/test_cli.py sets or which Lightning owns.
 LIGHTNING = {"ckpt_path", "weights_only", "verbose", "return_predictions", "print_config", "model", "data", "trainer"}
 
@@ -117,6 +122,9 @@ def test_every_setting_of_model_and_data_arrives(tmp_path, monkeypatch):
     for name, value in DATA.items():
         assert stored(cli.datamodule.hparams, name) == value, name
     assert cli.run_dir == Path("elsewhere/mine")
+    assert cli.datamodule.accept_changes
+    (last,) = (callback for callback in cli.trainer.callbacks if isinstance(callback, LastCheckpoint))
+    assert last.every_minutes == 2.5
     names = [type(callback).__name__ for callback in cli.trainer.callbacks]
     assert names.index("EMAWeightAveraging") < names.index("PreciseBatchNorm") < names.index("ModelCheckpoint")
 
