@@ -49,8 +49,10 @@ class Loading:
     Args:
         eval_batch_size: videos for each device in validation; a test batch has one video, all of its views.
         timeout_s: seconds to wait for a batch before the run stops; 0 waits for ever.
-        max_broken: fraction of the training videos that may be broken (they are replaced) before the run stops.
-        skip_broken: leave broken videos out of validation and test instead of stopping; the report says how many.
+        max_broken: fraction of the videos of a `fit` that may be broken before it stops. Training replaces them;
+            validation skips them, at least one.
+        skip_broken: leave any number of broken videos out of validation and test instead of stopping; the report says
+            how many.
         outside_root: allow paths and links in the manifest that lead out of `root`.
 
     Raises:
@@ -178,7 +180,7 @@ class VideoDataModule(pl.LightningDataModule):
         if stage in ("fit", "validate"):
             # Of the test views only the number changes: validation sees frames of the same size and scale.
             centre = replace(self.views, temporal=1, spatial=1)
-            self.datasets["validate"] = self._eval_dataset(self._videos("validate"), centre)
+            self.datasets["validate"] = self._eval_dataset(self._videos("validate"), centre, stage == "fit")
         if stage == "test":
             self.datasets["test"] = self._eval_dataset(self._videos("test"), self.views)
         if stage == "predict":
@@ -189,8 +191,11 @@ class VideoDataModule(pl.LightningDataModule):
             self._manifest(), self.splits.of_stage(stage), self.root, self.class_names, self.loading.outside_root
         )
 
-    def _eval_dataset(self, videos: Videos, views: Views) -> EvalDataset:
-        return EvalDataset(videos, self.clip, views, self.loading.skip_broken, self.decoder)
+    def _eval_dataset(self, videos: Videos, views: Views, while_training: bool = False) -> EvalDataset:
+        skip = self.loading.skip_broken
+        if while_training and not skip:  # an epoch of training is not lost for a video that can't be decoded
+            return EvalDataset(videos, self.clip, views, True, self.decoder, self.loading.max_broken)
+        return EvalDataset(videos, self.clip, views, skip, self.decoder)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled clips; in a resumed run they continue where it stopped."""
@@ -258,7 +263,7 @@ class VideoDataModule(pl.LightningDataModule):
 
     def _sampler(self, dataset: TrainDataset | EvalDataset, share: Share) -> Sampler[Any]:
         if isinstance(dataset, EvalDataset):
-            return EvalSampler(len(dataset), share.rank, share.world_size)
+            return EvalSampler(len(dataset), share.rank, share.world_size, dataset.done)
         first_item = share.first_batch * share.batch_size
         return TrainSampler(len(dataset), self.seed, share.rank, share.world_size, share.epoch, first_item)
 

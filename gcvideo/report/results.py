@@ -7,7 +7,7 @@ from typing import Any
 
 from gcvideo.files import csv_text
 from gcvideo.report.summary import Summary
-from gcvideo.training.metrics import VideoResults
+from gcvideo.training.metrics import VideoResults, predicted_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,8 @@ def predictions_csv(results: VideoResults, class_names: Sequence[str], video_nam
         video_names: of the N videos.
     """
     lines = []
-    for name, label, scores in zip(video_names, results.labels.tolist(), results.scores, strict=True):
-        best = int(scores.argmax())
+    predicted = predicted_classes(results.scores, results.labels).tolist()
+    rows = zip(video_names, results.labels.tolist(), predicted, results.scores, strict=True)
+    for name, label, best, scores in rows:
         lines.append((name, class_names[label], class_names[best], f"{scores[best]:.5f}", f"{scores[label]:.5f}"))
     return csv_text(("path", "label", "predicted", "score_predicted", "score_label"), lines)
