@@ -16,7 +16,7 @@ from gcvideo.data.manifest import read_class_names, read_manifest, videos_at
 from gcvideo.data.samplers import EvalSampler, Share, TrainSampler
 from gcvideo.data.sampling import Clip
 from gcvideo.data.shards.reading import ShardedVideos
-from gcvideo.data.shards.streams import stream_of
+from gcvideo.data.shards.streams import EvalStream, stream_of
 from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.data.videos import Videos
 from gcvideo.errors import UsageError
@@ -40,6 +40,9 @@ class Splits:
     def of_stage(self, stage: str) -> str:
         """The split of Lightning's stage "fit", "validate" or "test"."""
         return {"fit": self.train, "validate": self.val, "test": self.test}[stage]
+
+
+VideoDataset = TrainDataset | EvalDataset
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ class VideoDataModule(pl.LightningDataModule):
         self.views = requested_views.resolved(self.augment)
         self.decoder, self.batch_size, self.num_workers, self.seed = decoder, batch_size, num_workers, seed
         self.predict_path = predict
-        self.datasets: dict[str, TrainDataset | EvalDataset] = {}
+        self.datasets: dict[str, VideoDataset] = {}
         # Explicitly, and as plain values: by default Lightning would store instances of our classes, which the safe
         # loader of checkpoints refuses.
         self.save_hyperparameters(
@@ -283,6 +286,34 @@ class VideoDataModule(pl.LightningDataModule):
                 f"replace the samplers that count every video exactly once by one that repeats videos"
             )
         return self.trainer.global_rank, world_size
+
+
+def refuse_other_loaders(loaders: Any, world_size: int) -> None:
+    """Refuse loaders of ours that do not count every video exactly once on so many ranks.
+
+    `VideoDataModule` makes them for the ranks of its Trainer. Without a Trainer they are those of one rank, and another
+    Trainer may replace their samplers by ones that repeat videos.
+
+    Args:
+        loaders: one, or a list; those that are not of `EvalDataset`s are the user's own.
+        world_size: number of ranks.
+
+    Raises:
+        UsageError: such a loader.
+    """
+    for loader in loaders if isinstance(loaders, list | tuple) else [loaders]:
+        dataset, sampler = getattr(loader, "dataset", None), getattr(loader, "sampler", None)
+        share: Any = None  # what counts ranks
+        if isinstance(dataset, EvalDataset):
+            share = sampler
+        elif isinstance(dataset, EvalStream):
+            share = dataset.share
+        # On one rank any sampler will do that has every video once.
+        if share is not None and getattr(share, "world_size", 1) != world_size:
+            raise UsageError(
+                f"the loader was not made for the {world_size} device(s) of this Trainer, and would count videos twice "
+                f"or not at all: pass the VideoDataModule itself, and use_distributed_sampler=False"
+            )
 
 
 def _start_worker(worker: int) -> None:

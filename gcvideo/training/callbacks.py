@@ -8,8 +8,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
-from gcvideo.data.datamodule import VideoDataModule
-from gcvideo.data.dataset import EvalDataset, TrainDataset
+from gcvideo.data.datamodule import VideoDataModule, VideoDataset
 from gcvideo.training.task import VideoTask
 
 
@@ -52,7 +51,7 @@ class Throughput(Callback):
         self._end = now
 
 
-def gather_broken(trainer: pl.Trainer, dataset: TrainDataset | EvalDataset) -> list[str]:
+def gather_broken(trainer: pl.Trainer, dataset: VideoDataset) -> list[str]:
     """Files that could not be decoded on any rank; every rank must call it.
 
     Raises:

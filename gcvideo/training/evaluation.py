@@ -3,17 +3,14 @@
 Letters: B videos of a batch, V views, K classes.
 """
 
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import pytorch_lightning as pl
 from torch import Tensor, nn
-from torch.utils.data import DistributedSampler
 from torchmetrics import Metric
 from torchmetrics.aggregation import MeanMetric
 
-from gcvideo.data.dataset import EvalDataset
-from gcvideo.data.samplers import EvalSampler
-from gcvideo.errors import GcvideoError, UsageError
+from gcvideo.errors import GcvideoError
 from gcvideo.training.metrics import Accuracy, VideoResults, VideoScores, accuracies
 
 Stage = Literal["validate", "test", "predict"]
@@ -52,28 +49,6 @@ class Evaluation(nn.Module):
     def num_videos(self) -> int:
         """Videos counted so far, on this rank."""
         return int(cast(Accuracy, self.video_accuracy["top1"]).total)
-
-
-def refuse_other_samplers(trainer: pl.Trainer, loaders: Any) -> None:
-    """Refuse loaders of ours that would not count every video exactly once on the ranks of this Trainer.
-
-    `VideoDataModule` makes them for the ranks of its Trainer. Taken from it before, or by another Trainer, they are
-    those of one rank; and Lightning replaces samplers where `use_distributed_sampler` is true.
-
-    Raises:
-        UsageError: such a loader.
-    """
-    for loader in loaders if isinstance(loaders, list | tuple) else [loaders]:
-        if not isinstance(getattr(loader, "dataset", None), EvalDataset):
-            continue
-        sampler, world_size = getattr(loader, "sampler", None), trainer.world_size
-        if isinstance(sampler, DistributedSampler) or (
-            isinstance(sampler, EvalSampler) and sampler.world_size != world_size
-        ):
-            raise UsageError(
-                f"the loader was not made for the {world_size} devices of this Trainer, which would count videos "
-                f"twice or not at all: pass the VideoDataModule itself, and use_distributed_sampler=False"
-            )
 
 
 def refuse_not_finite(trainer: pl.Trainer, stage: Stage, indices: Tensor, scores: Tensor) -> None:

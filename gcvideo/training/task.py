@@ -14,6 +14,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from gcvideo.data.batch import Batch
+from gcvideo.data.datamodule import refuse_other_loaders
 from gcvideo.errors import GcvideoError, UsageError
 from gcvideo.models import (
     BlocksName,
@@ -29,7 +30,7 @@ from gcvideo.models import (
     other_function,
 )
 from gcvideo.settings import as_plain, as_settings
-from gcvideo.training.evaluation import Evaluation, Stage, refuse_not_finite, refuse_other_samplers
+from gcvideo.training.evaluation import Evaluation, Stage, refuse_not_finite
 from gcvideo.training.execution import Execution, Pixels
 from gcvideo.training.metrics import VideoResults, VideoScores, accuracies, average_views, num_better, results_of
 from gcvideo.training.optim import Optimization
@@ -213,7 +214,7 @@ class VideoTask(pl.LightningModule):
         return loss
 
     def on_validation_start(self) -> None:
-        refuse_other_samplers(self.trainer, self.trainer.val_dataloaders)
+        refuse_other_loaders(self.trainer.val_dataloaders, self.trainer.world_size)
         self.evaluation.reset()
 
     def validation_step(self, batch: Batch | None, batch_idx: int) -> None:
@@ -232,7 +233,7 @@ class VideoTask(pl.LightningModule):
         self.log("val/loss", self.evaluation.loss)
 
     def on_test_start(self) -> None:
-        refuse_other_samplers(self.trainer, self.trainer.test_dataloaders)
+        refuse_other_loaders(self.trainer.test_dataloaders, self.trainer.world_size)
         self.evaluation.reset()
 
     def test_step(self, batch: Batch | None, batch_idx: int) -> dict[str, Tensor] | None:
