@@ -1,8 +1,13 @@
 """Results: what a test has evaluated is never lost, and no figure is invented."""
 
 import json
+import os
 import resource
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import pytorch_lightning as pl
@@ -206,7 +211,7 @@ def test_a_disk_that_fills_up(faults, videos, tmp_path, no_page):
     with faults(GROUP, "disk full while the report is written", expected="one line; resumes"):
         run, count = tmp_path / "report", StopAfter()
         runner = trainer_of(run, Full(2000), TestReport(run, {}, "none"))
-        with pytest.raises(GcvideoError, match=r"can't write into .* resumes"):
+        with pytest.raises(GcvideoError, match=r"can't write the report into .* resumes"):
             runner.test(task_of(data), data, verbose=False)
         assert evaluate(run, data, count) == expected
         assert count.seen == []
@@ -342,13 +347,13 @@ class Command:
     """`gcvideo test` in processes of its own, on some ranks.
 
     Args:
-        runs: folder of the run.
+        runs: folder of the runs.
         ranks: number of processes.
     """
 
     def __init__(self, runs, ranks):
         self.folder = runs / "demo"
-        arguments = ("test", "--name", "demo", "--runs_dir", runs, "--trainer.accelerator", "cpu")
+        arguments = ("test", "--name", "demo", "--runs_dir", ".", "--trainer.accelerator", "cpu")
         options = ("--trainer.devices", ranks, "--trainer.enable_progress_bar", "false")
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
@@ -392,17 +397,15 @@ def _fields(header):
 def test_killed_tests_on_any_number_of_ranks(faults, trained, tmp_path):
     reports = []
     for ranks in (1, 2, 3):
-        shutil.copytree(trained, tmp_path / f"{ranks}")
-        reports.append(Command(tmp_path / f"{ranks}", ranks).report()[1:])
+        runs = shutil.copytree(trained, tmp_path / f"{ranks}")
+        reports.append(Command(runs, ranks).report()[1:])
     assert reports[0][0]["evaluated"] == NUM_VIDEOS
     assert reports[0] == reports[1] == reports[2]
     plans = (((1, 3), (2, 7), (3, None)), ((3, 2), (1, 6), (2, None)))  # (ranks, videos until the kill)
     with faults(GROUP, "SIGKILL of a test on 1, 2, 3 ranks", expected="resumes: same report", injected=4) as fault:
         resumed = []
         for number, plan in enumerate(plans):
-            runs = tmp_path / f"killed {number}"
-            shutil.copytree(trained, runs)
-            (runs / "demo" / "report.json").unlink(missing_ok=True)
+            runs = shutil.copytree(trained, tmp_path / f"killed {number}")
             for ranks, num_videos in plan[:-1]:
                 resumed.append(Command(runs, ranks).kill(num_videos))
                 assert num_videos <= resumed[-1] < NUM_VIDEOS
