@@ -15,8 +15,8 @@ import torch
 
 from gcvideo.data.datamodule import Loading, VideoDataModule
 from gcvideo.data.dataset import BrokenVideoError
-from gcvideo.data.samplers import Share
-from gcvideo.data.sampling import Clip
+from gcvideo.data.samplers import Share, TrainSampler
+from gcvideo.data.sampling import Clip, mix_seed
 from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.dataset_tools.synthetic import write_dataset
 from gcvideo.errors import GcvideoError, UsageError
@@ -414,3 +414,83 @@ def test_killed_tests_on_any_number_of_ranks(faults, trained, tmp_path):
             assert f"resuming the test: {resumed[-1]} of {NUM_VIDEOS} videos are evaluated already" in output
             assert tuple(report) == reports[0]
         fault.observed = f"4 of 4 resumed with {', '.join(map(str, resumed))} of {NUM_VIDEOS} videos; reports identical"
+
+
+RANKS_SCRIPT = """
+import json, sys
+from pathlib import Path
+import pytorch_lightning as pl, torch
+from gcvideo.data.datamodule import Loading
+from gcvideo.errors import GcvideoError
+from gcvideo.report.callback import TestReport
+from gcvideo.training.callbacks import BrokenVideos
+from tests.faults.test_results import data_of, task_of
+
+if __name__ == "__main__":
+    manifest, out, devices = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    torch.set_num_threads(1)
+    strategy = "ddp" if devices > 1 else "auto"
+    trainer = pl.Trainer(
+        accelerator="cpu", devices=devices, strategy=strategy, logger=False, enable_progress_bar=False,
+        use_distributed_sampler=False, enable_checkpointing=False, enable_model_summary=False, max_epochs=1,
+        num_sanity_val_steps=0, limit_val_batches=1.0, callbacks=[BrokenVideos(), TestReport(out, {}, "none")],
+    )
+    data = data_of(manifest, loading=Loading(eval_batch_size=2, skip_broken=True, max_broken=0.1))
+    task = task_of(data)
+    results = {"validate": trainer.validate(task, data, verbose=False)[0]}
+    results["broken"] = data.datasets["validate"].broken_files()
+    trainer.test(task, data, verbose=False)
+    (out / f"rank{trainer.global_rank}.json").write_text(json.dumps(results))
+    try:
+        trainer.fit(task, data)
+    except GcvideoError as error:
+        (out / f"fit{trainer.global_rank}.txt").write_text(str(error))
+"""
+
+
+def test_ranks_without_videos_and_with_broken_ones(faults, videos, tmp_path):
+    """On 3 ranks, of which some have no video, or only a broken one: the figures are those of one rank."""
+    folder = shutil.copytree(videos.parent, tmp_path / "set")
+    rows = [row for row in (folder / "manifest.csv").read_text().splitlines() if ",test," not in row]
+    label = rows[1].split(",")[1]
+    test_videos = [f"test/{path.name},{label},test,far" for path in sorted((folder / "test").iterdir())[:1]]
+    # 4 validation videos: 2 on rank 0, 1 on rank 1, on rank 2 a broken one. 2 test videos: a broken one on rank 1, none
+    # on rank 2. 12 training videos: a broken one on rank 0 and on rank 2, none of which replaces the other.
+    first, _, last = (next(iter(TrainSampler(12, 0, rank, 3)))[1] for rank in range(3))
+    for index, other in ((first, last), (last, first)):
+        assert torch.randint(12, (), generator=torch.Generator().manual_seed(mix_seed(0, 0, index))) != other
+    names = [f"no {index}.mp4" if index in (first, last) else f"{index}.mp4" for index in range(12)]
+    lines = [f"{name},{label},train,far" for name in names]
+    for name in names:
+        shutil.copy(next((folder / "train").iterdir()), folder / name)
+    val = [row for row in rows if ",val," in row]
+    lines += [*val[:2], f"no val.mp4,{label},val,far", val[2], *test_videos, f"no test.mp4,{label},test,far"]
+    for line in lines:
+        if line.startswith("no "):
+            (folder / line.split(",")[0]).write_bytes(b"")
+    (folder / "manifest.csv").write_text("\n".join([rows[0], *lines]) + "\n")
+    script = tmp_path / "script.py"
+    script.write_text(RANKS_SCRIPT)
+    with faults(GROUP, "ranks with no or only broken videos", expected="figures of one rank", injected=4) as fault:
+        found = {}
+        for devices in (1, 3):
+            out = tmp_path / str(devices)
+            out.mkdir()
+            command = [sys.executable, script, folder / "manifest.csv", out, str(devices)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+            assert done.returncode == 0, done.stderr[-3000:]
+            report = json.loads((out / "report.json").read_text())
+            del report["written"]
+            found[devices] = [json.loads((out / f"rank{rank}.json").read_text()) for rank in range(devices)], report
+            assert "evaluated 3 of 4 videos (validate); 1 can't be decoded" in done.stderr
+            assert "evaluated 1 of 2 videos (test); 1 can't be decoded" in done.stderr
+            error = (out / "fit0.txt").read_text()  # Lightning ends the other ranks
+            assert error.startswith("2 of 12 training videos can't be decoded, more than max_broken = 0.1 allows")
+        (one,), report = found[1]
+        ranks, report_of_ranks = found[3]
+        assert report == report_of_ranks
+        assert report["broken_videos"] == [str(folder / "no test.mp4")]
+        for rank in ranks:
+            assert rank["broken"] == one["broken"] == [str(folder / "no val.mp4")]
+            assert rank["validate"] == pytest.approx(one["validate"], rel=1e-6)
+        fault.observed = "val/loss, accuracies, report.json and lists of broken videos as on one rank"
