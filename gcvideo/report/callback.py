@@ -1,5 +1,6 @@
 """The callback that keeps the results of a test and writes its report."""
 
+import importlib
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -60,6 +61,8 @@ class TestReport(Callback):
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, VideoDataModule):
             raise UsageError("a report needs the names and views of the videos: test with a VideoDataModule")
+        # Imports matplotlib, hence only where a report is written, and now, because it fails where it can't be set up.
+        importlib.import_module("gcvideo.report.write")
         task = cast(VideoTask, pl_module)
         key = _on_rank_zero(trainer, lambda: prepare(self._folder, trainer, task, data, self._open))
         self._file = self._resumed = None
@@ -99,7 +102,7 @@ class TestReport(Callback):
             self._file.append(VideoResults(**outputs))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        from gcvideo.report.write import write_report  # matplotlib: only where a report is written
+        from gcvideo.report.write import write_report
 
         task = cast(VideoTask, pl_module)
         data = trainer.datamodule  # type: ignore[attr-defined]
@@ -110,8 +113,11 @@ class TestReport(Callback):
         )
         if page is not None:
             rank_zero_info(f"report: {page}")
-        self._open.close()
+        if self._file is not None:
+            self._file.close()
         shutil.rmtree(self._folder, ignore_errors=True)  # on every rank: each node may have a disk of its own
+        trainer.strategy.barrier()  # before another test may lock the folder
+        self._open.close()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._open.close()

@@ -34,13 +34,13 @@ class ModelFacts:
 
     Args:
         parameters: number of parameters.
-        macs_per_view: multiply-accumulates of one view.
+        macs_per_view: multiply-accumulates of one view; None if they can't be counted.
         macs_counter: what counted them.
         input: shape of a view, (3, T, S, S).
     """
 
     parameters: int
-    macs_per_view: int
+    macs_per_view: int | None
     macs_counter: str
     input: tuple[int, ...]
 

@@ -120,9 +120,14 @@ def _clip_shape(data: VideoDataModule) -> ClipShape:
 
 def _model_facts(task: VideoTask, clip: ClipShape) -> ModelFacts:
     shape = (1, 3, clip.frames, clip.size, clip.size)
+    try:
+        macs = count_macs(task.net, shape)
+    except Exception as error:  # a network of one's own that can't run without data; its accuracy counts all the same
+        rank_zero_warn(f"multiply-accumulates can't be counted: {type(error).__name__}: {error}")
+        macs = None
     return ModelFacts(
         parameters=count_parameters(task.net),
-        macs_per_view=count_macs(task.net, shape),
+        macs_per_view=macs,
         macs_counter=MACS_COUNTER,
         input=shape[1:],
     )

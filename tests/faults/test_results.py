@@ -12,6 +12,7 @@ import time
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch import nn
 
 from gcvideo.data.datamodule import Loading, VideoDataModule
 from gcvideo.data.dataset import BrokenVideoError
@@ -494,3 +495,27 @@ def test_ranks_without_videos_and_with_broken_ones(faults, videos, tmp_path):
             assert rank["broken"] == one["broken"] == [str(folder / "no val.mp4")]
             assert rank["validate"] == pytest.approx(one["validate"], rel=1e-6)
         fault.observed = "val/loss, accuracies, report.json and lists of broken videos as on one rank"
+
+
+class Uncountable(nn.Module):
+    """A network that looks at its data, which counting does not have."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.num_classes = num_classes
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        assert x.mean().item() != 7
+        return x.mean(dim=(1, 2, 3, 4))[:, None] * self.weight * torch.arange(self.num_classes)
+
+
+def test_a_network_whose_size_cannot_be_counted(faults, videos, tmp_path):
+    data = data_of(videos)
+    task = VideoTask(data.class_names, net=Uncountable(len(data.class_names)))
+    with faults(GROUP, "network that can't be counted", expected="its accuracy is reported, a warning"):
+        with pytest.warns(UserWarning, match="multiply-accumulates can't be counted: "):
+            report, _ = evaluate(tmp_path, data, task=task)
+        assert report["evaluated"] == NUM_VIDEOS
+        assert report["model"]["macs_per_view"] is None
+        assert "unknown" in (tmp_path / "report.html").read_text()
