@@ -30,7 +30,7 @@ Video recognition with Global Context blocks.
   pairs     the same of two real clips side by side:    gcvideo pairs data/ucf/manifest.csv data/pairs --first ...
 
 'gcvideo VERB --help' lists the options of a verb. fit, validate, test and predict take what users of Lightning know:
---config FILE, --print_config, --ckpt_path FILE|last|best|auto, --trainer.max_epochs 8, --model.lr 0.1, --data.batch_size 16.
+--config FILE, --print_config, --ckpt_path FILE|last|best|auto, --trainer.max_epochs 8, --model.lr 0.1.
 """
 
 _DOCTOR_HELP = """\

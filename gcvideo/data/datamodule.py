@@ -17,7 +17,7 @@ from gcvideo.data.position import Order, Position, dump, resume
 from gcvideo.data.samplers import EvalSampler, Share, TrainSampler
 from gcvideo.data.sampling import Clip
 from gcvideo.data.shards.reading import ShardedVideos
-from gcvideo.data.shards.streams import stream_of
+from gcvideo.data.shards.streams import EvalStream, stream_of
 from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.data.videos import Videos
 from gcvideo.errors import UsageError
@@ -43,6 +43,9 @@ class Splits:
         return {"fit": self.train, "validate": self.val, "test": self.test}[stage]
 
 
+VideoDataset = TrainDataset | EvalDataset
+
+
 @dataclass(frozen=True)
 class Loading:
     """How videos are loaded, and what happens with broken ones.
@@ -50,8 +53,10 @@ class Loading:
     Args:
         eval_batch_size: videos for each device in validation; a test batch has one video, all of its views.
         timeout_s: seconds to wait for a batch before the run stops; 0 waits for ever.
-        max_broken: fraction of the training videos that may be broken (they are replaced) before the run stops.
-        skip_broken: leave broken videos out of validation and test instead of stopping; the report says how many.
+        max_broken: fraction of the videos of a `fit` that may be broken before it stops. Training replaces them;
+            validation skips them, at least one.
+        skip_broken: leave any number of broken videos out of validation and test instead of stopping; the report says
+            how many.
         outside_root: allow paths and links in the manifest that lead out of `root`.
 
     Raises:
@@ -134,7 +139,7 @@ class VideoDataModule(pl.LightningDataModule):
         self.views = requested_views.resolved(self.augment)
         self.decoder, self.batch_size, self.num_workers, self.seed = decoder, batch_size, num_workers, seed
         self.predict_path = predict
-        self.datasets: dict[str, TrainDataset | EvalDataset] = {}
+        self.datasets: dict[str, VideoDataset] = {}
         self.accept_changes = False
         # Where this session of a training began; what a checkpoint said, until it is applied; batches of an epoch, once
         # they are known; and Lightning's count of batches at that beginning.
@@ -188,7 +193,7 @@ class VideoDataModule(pl.LightningDataModule):
         if stage in ("fit", "validate"):
             # Of the test views only the number changes: validation sees frames of the same size and scale.
             centre = replace(self.views, temporal=1, spatial=1)
-            self.datasets["validate"] = self._eval_dataset(self._videos("validate"), centre)
+            self.datasets["validate"] = self._eval_dataset(self._videos("validate"), centre, stage == "fit")
         if stage == "test":
             self.datasets["test"] = self._eval_dataset(self._videos("test"), self.views)
         if stage == "predict":
@@ -199,8 +204,11 @@ class VideoDataModule(pl.LightningDataModule):
             self._manifest(), self.splits.of_stage(stage), self.root, self.class_names, self.loading.outside_root
         )
 
-    def _eval_dataset(self, videos: Videos, views: Views) -> EvalDataset:
-        return EvalDataset(videos, self.clip, views, self.loading.skip_broken, self.decoder)
+    def _eval_dataset(self, videos: Videos, views: Views, while_training: bool = False) -> EvalDataset:
+        skip = self.loading.skip_broken
+        if while_training and not skip:  # an epoch of training is not lost for a video that can't be decoded
+            return EvalDataset(videos, self.clip, views, True, self.decoder, self.loading.max_broken)
+        return EvalDataset(videos, self.clip, views, skip, self.decoder)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled clips; in a resumed run they continue where it stopped."""
@@ -316,7 +324,7 @@ class VideoDataModule(pl.LightningDataModule):
 
     def _sampler(self, dataset: TrainDataset | EvalDataset, share: Share) -> Sampler[Any]:
         if isinstance(dataset, EvalDataset):
-            return EvalSampler(len(dataset), share.rank, share.world_size)
+            return EvalSampler(len(dataset), share.rank, share.world_size, dataset.done)
         return TrainSampler(len(dataset), self.seed, share.rank, share.world_size, share.position)
 
     def _rank(self) -> tuple[int, int]:
@@ -335,6 +343,34 @@ class VideoDataModule(pl.LightningDataModule):
                 f"replace the samplers that count every video exactly once by one that repeats videos"
             )
         return self.trainer.global_rank, world_size
+
+
+def refuse_other_loaders(loaders: Any, world_size: int) -> None:
+    """Refuse loaders of ours that do not count every video exactly once on so many ranks.
+
+    `VideoDataModule` makes them for the ranks of its Trainer. Without a Trainer they are those of one rank, and another
+    Trainer may replace their samplers by ones that repeat videos.
+
+    Args:
+        loaders: one, or a list; those that are not of `EvalDataset`s are the user's own.
+        world_size: number of ranks.
+
+    Raises:
+        UsageError: such a loader.
+    """
+    for loader in loaders if isinstance(loaders, list | tuple) else [loaders]:
+        dataset, sampler = getattr(loader, "dataset", None), getattr(loader, "sampler", None)
+        share: Any = None  # what counts ranks
+        if isinstance(dataset, EvalDataset):
+            share = sampler
+        elif isinstance(dataset, EvalStream):
+            share = dataset.share
+        # On one rank any sampler will do that has every video once.
+        if share is not None and getattr(share, "world_size", 1) != world_size:
+            raise UsageError(
+                f"the loader was not made for the {world_size} device(s) of this Trainer, and would count videos twice "
+                f"or not at all: pass the VideoDataModule itself, and use_distributed_sampler=False"
+            )
 
 
 def _start_worker(worker: int) -> None:

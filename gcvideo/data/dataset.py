@@ -30,11 +30,15 @@ class BrokenVideoError(GcvideoError):
 
 
 class _VideoDataset(Dataset[Item | None]):
+    kind: str  # of its videos, in messages
+    max_broken: float  # fraction of the videos
+
     def __init__(self, videos: Videos, clip: Clip, decoder: DecoderName):
         self.videos, self.clip, self.decoder = videos, clip, decoder
         # One flag for each video: 1 where decoding failed. In shared memory, so that max_broken counts what all workers
         # find, and this process can name it.
         self.broken = torch.zeros(len(videos), dtype=torch.uint8).share_memory_()
+        self.allowed_broken = 0  # number of videos
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -49,8 +53,27 @@ class _VideoDataset(Dataset[Item | None]):
         return reader
 
     def broken_files(self) -> list[str]:
-        """Files that could not be decoded so far, on this rank."""
+        """Files that could not be decoded so far: on this rank, and on all before their last `add_broken`."""
         return [self.videos[index].file for index in self.broken.nonzero().flatten().tolist()]
+
+    def add_broken(self, broken: Tensor) -> None:
+        """Take over the flags of all ranks [N].
+
+        Raises:
+            BrokenVideoError: together they have more broken videos than are allowed.
+        """
+        self.broken[broken.nonzero().flatten()] = 1  # only ones: workers may be writing others at this moment
+        self._check_broken()
+
+    def _check_broken(self, error: VideoDecodeError | None = None) -> None:
+        """Refuse more broken videos than are allowed; `error` is of the last one."""
+        files = self.broken_files()
+        if len(files) > self.allowed_broken:
+            last = "" if error is None else f"the last: {error}; "
+            raise BrokenVideoError(
+                f"{len(files)} of {len(self.videos)} {self.kind} videos can't be decoded, more than max_broken = "
+                f"{self.max_broken:g} allows; {last}all: {', '.join(files)}"
+            )
 
 
 class TrainDataset(_VideoDataset):
@@ -68,6 +91,8 @@ class TrainDataset(_VideoDataset):
         decoder: library that decodes.
     """
 
+    kind = "training"
+
     def __init__(
         self,
         videos: Videos,
@@ -79,6 +104,7 @@ class TrainDataset(_VideoDataset):
     ):
         super().__init__(videos, clip, decoder)
         self.augment, self.seed, self.max_broken = augment, seed, max_broken
+        self.allowed_broken = math.floor(max_broken * len(videos))
 
     def __getitem__(self, key: tuple[int, int] | int) -> Item:
         """The item of (epoch, index); a plain index is of epoch 0.
@@ -125,12 +151,7 @@ class TrainDataset(_VideoDataset):
         if not self.broken[index]:  # else it was logged before: every epoch meets it again
             self.broken[index] = 1
             log.warning("broken video replaced by another: %s", error)
-        files = self.broken_files()
-        if len(files) > self.max_broken * len(self.videos):
-            raise BrokenVideoError(
-                f"{len(files)} of {len(self.videos)} training videos can't be decoded, more than max_broken = "
-                f"{self.max_broken:g} allows; the last: {error}; all: {', '.join(files)}"
-            ) from None
+        self._check_broken(error)
 
 
 class EvalDataset(_VideoDataset):
@@ -142,15 +163,32 @@ class EvalDataset(_VideoDataset):
         views: how many of them, and which part of the frames; `size` and `short_side` must be set.
         skip_broken: return None for a video that can't be decoded instead of raising; it is flagged in `broken`.
         decoder: library that decodes.
+        max_broken: fraction of the videos that may be skipped, but at least one video; one more is an error. Only with
+            `skip_broken`.
+
+    Attributes:
+        done: videos that were evaluated before an interruption; the loaders leave them out.
     """
 
-    def __init__(self, videos: Videos, clip: Clip, views: Views, skip_broken: bool, decoder: DecoderName):
-        super().__init__(videos, clip, decoder)
-        self.views, self.skip_broken = views, skip_broken
+    kind = "evaluation"
 
-    def __getitem__(self, index: int) -> Item | None:
-        """The item of a video; None if it is broken and to be skipped."""
-        return self.item(index)
+    def __init__(
+        self,
+        videos: Videos,
+        clip: Clip,
+        views: Views,
+        skip_broken: bool,
+        decoder: DecoderName,
+        max_broken: float = 1.0,
+    ):
+        super().__init__(videos, clip, decoder)
+        self.views, self.skip_broken, self.max_broken = views, skip_broken, max_broken
+        self.allowed_broken = max(math.floor(max_broken * len(videos)), 1)
+        self.done: frozenset[int] = frozenset()
+
+    def __getitem__(self, index: int | None) -> Item | None:
+        """The item of a video; None if it is broken and to be skipped, and for None (see `EvalSampler`)."""
+        return None if index is None else self.item(index)
 
     def item(self, index: int, data: bytes | None = None) -> Item | None:
         """The item of a video, whose contents may be in memory; None if it is broken and to be skipped."""
@@ -160,6 +198,7 @@ class EvalDataset(_VideoDataset):
             self.broken[index] = 1
             if self.skip_broken:
                 log.warning("broken video skipped: %s", error)
+                self._check_broken(error)
                 return None
             raise BrokenVideoError(
                 f"a video of the evaluation can't be decoded: {error} (skip_broken: true evaluates the others and "

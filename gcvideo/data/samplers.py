@@ -1,6 +1,6 @@
 """Which rank reads which video, in which order."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -89,18 +89,28 @@ class TrainSampler(Sampler[tuple[int, int]]):
         return iter([(epoch, index) for index in mine.tolist()])
 
 
-class EvalSampler(Sampler[int]):
+class EvalSampler(Sampler[int | None]):
     """Yields indices: every video exactly once over all ranks, without padding, so ranks may differ by one video.
 
     PyTorch's DistributedSampler repeats videos until all ranks have equally many, and an accuracy counts them twice.
+
+    A rank without videos gets one None: Lightning leaves out an evaluation without batches, and with it the sums over
+    all ranks, for which the other ranks would wait for ever.
+
+    Args:
+        num_videos: length of the data set.
+        rank, world_size: of this process.
+        done: videos to leave out, because they were evaluated before an interruption.
     """
 
-    def __init__(self, num_videos: int, rank: int = 0, world_size: int = 1):
+    def __init__(self, num_videos: int, rank: int = 0, world_size: int = 1, done: Collection[int] = ()):
+        self.world_size = world_size
         # 7 videos on 2 ranks:  rank 0 reads 0 2 4 6,  rank 1 reads 1 3 5
-        self.indices = range(rank, num_videos, world_size)
+        due = [index for index in range(num_videos) if index not in done]
+        self.indices: list[int | None] = [*due[rank::world_size]] or [None]
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[int | None]:
         return iter(self.indices)

@@ -12,7 +12,7 @@ from gcvideo.analysis import attention_maps
 from gcvideo.data.dataset import EvalDataset
 from gcvideo.report import plots
 from gcvideo.report.results import ViewCounts
-from gcvideo.training.metrics import VideoResults
+from gcvideo.training.metrics import VideoResults, predicted_classes
 from gcvideo.training.task import VideoTask
 
 MAX_MAPS = 4
@@ -49,7 +49,9 @@ def make_example(row: int, results: VideoResults, task: VideoTask, dataset: Eval
     attention = attention_maps(task.net, task.normalise(view[None]))  # of each block [1, 1, T', H', W']
     maps = {f"block {number}": weights[0, 0].cpu() for number, weights in enumerate(attention.values(), start=1)}
     strip = plots.filmstrip(view.permute(1, 0, 2, 3), evenly_chosen(maps))  # [T, 3, S, S]
-    caption = _caption(dataset.videos[index].name, int(results.labels[row]), results.scores[row], task.class_names)
+    best = int(predicted_classes(results.scores[[row]], results.labels[[row]]))
+    name, label = dataset.videos[index].name, int(results.labels[row])
+    caption = _caption(name, label, best, results.scores[row], task.class_names)
     return Example(caption, strip, bool(maps))
 
 
@@ -76,7 +78,6 @@ def evenly_chosen(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: maps[name] for name in names}
 
 
-def _caption(video: str, label: int, scores: Tensor, class_names: Sequence[str]) -> str:
-    best = int(scores.argmax())
+def _caption(video: str, label: int, best: int, scores: Tensor, class_names: Sequence[str]) -> str:
     verdict = "right" if best == label else f"wrong: it is {class_names[label]} ({scores[label]:.3f})"
     return f"{video} — predicted {class_names[best]} ({scores[best]:.3f}), {verdict}"

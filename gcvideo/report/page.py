@@ -60,12 +60,13 @@ def describe_model(settings: dict[str, Any], net: nn.Module) -> str:
 def _settings(report: Report, model: str) -> dict[str, str]:
     """The table at the end of the page."""
     shape = " x ".join(str(length) for length in report.model.input)
-    clip, views = report.clip, report.views
+    clip, views, macs = report.clip, report.views, report.model.macs_per_view
     settings = {
         "model": model,
         "parameters": f"{report.model.parameters:,}",
-        "multiply-accumulates of a view": f"{report.model.macs_per_view / 1e9:.3f} G at {shape} "
-        f"({report.model.macs_counter})",
+        "multiply-accumulates of a view": "unknown"
+        if macs is None
+        else f"{macs / 1e9:.3f} G at {shape} ({report.model.macs_counter})",
         "views of a video": f"{views.temporal} in time x {views.spatial} in space, "
         f"{clip.frames} frames at stride {clip.stride}, {clip.size} pixels",
         "checkpoint": report.checkpoint,

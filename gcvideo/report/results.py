@@ -7,7 +7,7 @@ from typing import Any
 
 from gcvideo.files import csv_text
 from gcvideo.report.summary import Summary
-from gcvideo.training.metrics import VideoResults
+from gcvideo.training.metrics import VideoResults, predicted_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class ModelFacts:
 
     Args:
         parameters: number of parameters.
-        macs_per_view: multiply-accumulates of one view.
+        macs_per_view: multiply-accumulates of one view; None if they can't be counted.
         macs_counter: what counted them.
         input: shape of a view, (3, T, S, S).
     """
 
     parameters: int
-    macs_per_view: int
+    macs_per_view: int | None
     macs_counter: str
     input: tuple[int, ...]
 
@@ -104,7 +104,8 @@ def predictions_csv(results: VideoResults, class_names: Sequence[str], video_nam
         video_names: of the N videos.
     """
     lines = []
-    for name, label, scores in zip(video_names, results.labels.tolist(), results.scores, strict=True):
-        best = int(scores.argmax())
+    predicted = predicted_classes(results.scores, results.labels).tolist()
+    rows = zip(video_names, results.labels.tolist(), predicted, results.scores, strict=True)
+    for name, label, best, scores in rows:
         lines.append((name, class_names[label], class_names[best], f"{scores[best]:.5f}", f"{scores[label]:.5f}"))
     return csv_text(("path", "label", "predicted", "score_predicted", "score_label"), lines)

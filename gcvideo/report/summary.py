@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gcvideo.report.interval import Interval, wilson
-from gcvideo.training.metrics import VideoResults
+from gcvideo.training.metrics import VideoResults, predicted_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ def summarise(results: VideoResults, names: Sequence[str], num_listed: int) -> S
         names: the K class names.
         num_listed: number of videos in the manifest's split, M of "evaluated N of M".
     """
-    ranking = results.scores.argsort(dim=1, descending=True)  # [N, K] classes, best first
-    is_true = ranking == results.labels[:, None]  # [N, K]: one True in each row
-    matrix = confusion_matrix(results.labels, ranking[:, 0], len(names))
+    predicted = predicted_classes(results.scores, results.labels)  # [N]
+    matrix = confusion_matrix(results.labels, predicted, len(names))
+    video_better = results.video_better  # [N]
     num_videos = len(results.labels)
-    video_top1 = _share(is_true[:, :1].any(dim=1))
-    video_top5 = _share(is_true[:, :5].any(dim=1))
+    video_top1 = _share(video_better < 1)
+    video_top5 = _share(video_better < 5)
     clip_top1 = _share(results.better < 1)
     clip_top5 = _share(results.better < 5)
     return Summary(
@@ -92,7 +92,7 @@ def confusion_matrix(labels: Tensor, predicted: Tensor, num_classes: int) -> Ten
 
     Args:
         labels: true classes [N].
-        predicted: classes of the highest scores [N].
+        predicted: see `predicted_classes` [N].
         num_classes: K.
     """
     # One bin for each pair of classes. With K = 3 a video of class 1 that is taken for class 2 is counted in bin
@@ -112,8 +112,8 @@ def class_accuracies(matrix: Tensor, names: Sequence[str]) -> list[ClassAccuracy
 
 def most_confident(results: VideoResults, count: int) -> tuple[list[int], list[int]]:
     """Rows of the correct videos with the highest scores and of such wrong ones, at most `count` of each."""
-    confidence, predicted = results.scores.max(dim=1)  # [N] each
-    is_correct = (predicted == results.labels).tolist()
+    confidence = results.scores.amax(dim=1)  # [N]
+    is_correct = (results.video_better == 0).tolist()
     descending = confidence.argsort(descending=True).tolist()
     correct = [row for row in descending if is_correct[row]]
     wrong = [row for row in descending if not is_correct[row]]

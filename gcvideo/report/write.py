@@ -4,9 +4,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
+
 from gcvideo.analysis import MACS_COUNTER, count_macs, count_parameters
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.dataset import EvalDataset
+from gcvideo.errors import GcvideoError
 from gcvideo.files import write_text
 from gcvideo.report import provenance
 from gcvideo.report.curves import read_curves
@@ -27,7 +30,7 @@ def write_report(
     results: VideoResults,
     config: dict[str, Any],
     checkpoint: str,
-) -> Path:
+) -> Path | None:
     """Write report.json, predictions.csv and report.html into `run_dir`.
 
     Args:
@@ -39,21 +42,46 @@ def write_report(
         checkpoint: path of the weights.
 
     Returns:
-        Path of report.html.
+        Path of report.html; None if the page could not be made, which is a warning: the numbers are in the other files.
+
+    Raises:
+        GcvideoError: the numbers can't be written.
     """
-    results = results.cpu()
+    results = results.to("cpu")
     dataset = data.datasets["test"]
     assert isinstance(dataset, EvalDataset)
     report = _report(task, data, results, config, checkpoint)
     videos = [dataset.videos[index].name for index in results.indices.tolist()]
 
-    # The numbers first: the examples decode videos again, and no failure there may cost the results of a long test.
-    run_dir.mkdir(parents=True, exist_ok=True)
-    write_text(run_dir / "predictions.csv", predictions_csv(results, task.class_names, videos))
-    write_text(run_dir / "report.json", report.json_text())  # last: it marks a run of a sweep as finished
+    page_file = run_dir / "report.html"
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        page_file.unlink(missing_ok=True)  # a page of older numbers must not stand next to new ones
+        write_text(run_dir / "predictions.csv", predictions_csv(results, task.class_names, videos))
+        write_text(run_dir / "report.json", report.json_text())  # last: it marks a run of a sweep as finished
+    except OSError as error:
+        raise GcvideoError(
+            f"can't write the report into {run_dir}: {error.strerror}; the same command resumes"
+        ) from error
+    # The examples decode videos again and run the network again: whatever fails there must not cost the results.
+    try:
+        write_text(page_file, _page(report, run_dir, task, dataset, results, config))
+    except Exception as error:
+        rank_zero_warn(f"report.html could not be made; the results are in {run_dir}: {type(error).__name__}: {error}")
+        return None
+    return page_file
 
+
+def _page(
+    report: Report,
+    run_dir: Path,
+    task: VideoTask,
+    dataset: EvalDataset,
+    results: VideoResults,
+    config: dict[str, Any],
+) -> str:
     correct_rows, wrong_rows = most_confident(results, NUM_EXAMPLES)
-    page = render_page(
+    return render_page(
         report,
         title=str(config.get("name") or run_dir.name),
         model=describe_model(config.get("model") or {}, task.net),
@@ -61,8 +89,6 @@ def write_report(
         correct=[make_example(row, results, task, dataset, report.views) for row in correct_rows],
         wrong=[make_example(row, results, task, dataset, report.views) for row in wrong_rows],
     )
-    write_text(run_dir / "report.html", page)
-    return run_dir / "report.html"
 
 
 def _report(
@@ -94,9 +120,14 @@ def _clip_shape(data: VideoDataModule) -> ClipShape:
 
 def _model_facts(task: VideoTask, clip: ClipShape) -> ModelFacts:
     shape = (1, 3, clip.frames, clip.size, clip.size)
+    try:
+        macs = count_macs(task.net, shape)
+    except Exception as error:  # a network of one's own that can't run without data; its accuracy counts all the same
+        rank_zero_warn(f"multiply-accumulates can't be counted: {type(error).__name__}: {error}")
+        macs = None
     return ModelFacts(
         parameters=count_parameters(task.net),
-        macs_per_view=count_macs(task.net, shape),
+        macs_per_view=macs,
         macs_counter=MACS_COUNTER,
         input=shape[1:],
     )

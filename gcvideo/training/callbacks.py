@@ -4,10 +4,11 @@ import time
 from typing import Any, cast
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
-from gcvideo.data.datamodule import VideoDataModule
+from gcvideo.data.datamodule import VideoDataModule, VideoDataset
 from gcvideo.training.task import VideoTask
 
 
@@ -50,20 +51,45 @@ class Throughput(Callback):
         self._end = now
 
 
-class BrokenVideos(Callback):
-    """Warns of videos that could not be decoded, at the end of each epoch."""
+def gather_broken(trainer: pl.Trainer, dataset: VideoDataset) -> list[str]:
+    """Files that could not be decoded on any rank; every rank must call it.
 
-    def _warn(self, trainer: pl.Trainer, stage: str) -> None:
-        dataset = _data(trainer).datasets.get(stage)
-        files = dataset.broken_files() if dataset is not None else []
-        if dataset is not None and files:
-            rank_zero_warn(f"{len(files)} of {len(dataset)} videos ({stage}) can't be decoded: {', '.join(files[:5])}")
+    Raises:
+        BrokenVideoError: together they are more than the data set allows.
+    """
+    found = dataset.broken.to(trainer.strategy.root_device, torch.int32, copy=True)
+    dataset.add_broken(trainer.strategy.reduce(found, reduce_op="sum").cpu())
+    return dataset.broken_files()
+
+
+class BrokenVideos(Callback):
+    """Warns of videos that could not be decoded, on any rank, at the end of each epoch.
+
+    Within an epoch each rank bounds them by what it has found; here, all ranks do so together.
+    """
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._warn(trainer, "fit")
+        dataset = _data(trainer).datasets["fit"]
+        files = gather_broken(trainer, dataset)
+        if files:
+            rank_zero_warn(f"{len(files)} of {len(dataset)} videos (fit) can't be decoded: {', '.join(files[:5])}")
+
+    def _warn_of_skipped(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        dataset = _data(trainer).datasets[stage]
+        files = gather_broken(trainer, dataset)
+        counted = torch.tensor(cast(VideoTask, pl_module).evaluation.num_videos, device=trainer.strategy.root_device)
+        evaluated = int(trainer.strategy.reduce(counted, reduce_op="sum"))
+        if files:
+            rank_zero_warn(
+                f"evaluated {evaluated} of {len(dataset)} videos ({stage}); {len(files)} can't be decoded: "
+                f"{', '.join(files[:5])}"
+            )
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._warn(trainer, "validate")
+        self._warn_of_skipped(trainer, pl_module, "validate")
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._warn_of_skipped(trainer, pl_module, "test")
 
 
 class PrintPredictions(Callback):

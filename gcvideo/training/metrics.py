@@ -3,12 +3,14 @@
 Letters: B videos of a batch, N videos of the whole evaluation, V views of a video, K classes.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
+
+from gcvideo.errors import GcvideoError
 
 
 def average_views(logits: Tensor) -> Tensor:
@@ -17,12 +19,15 @@ def average_views(logits: Tensor) -> Tensor:
 
 
 def num_better(logits: Tensor, labels: Tensor) -> Tensor:
-    """Number of classes that score higher than the true one, in each view.
+    """Number of classes that score at least as high as the true one, in each view.
 
-    0 is a correct view, below 5 is correct in top-5. A class that ties with the true one does not count.
+    0 is a correct view, below 5 is correct in top-5. Ties count against the network: one that gives all classes the
+    same score has recognised nothing. So does NaN, which is neither higher nor lower.
+
+    Every accuracy of gcvideo, printed or in a report, is counted from these numbers.
 
     Args:
-        logits: [B, V, K].
+        logits: [B, V, K]; or any scores.
         labels: true classes [B].
 
     Returns:
@@ -31,18 +36,68 @@ def num_better(logits: Tensor, labels: Tensor) -> Tensor:
     num_views = logits.shape[1]
     true_class = labels[:, None, None].expand(-1, num_views, 1)  # [B, V, 1]
     true_logit = logits.gather(2, true_class)  # [B, V, 1]
-    return (logits > true_logit).sum(dim=-1)  # [B, V]
+    not_worse = ~(logits < true_logit)
+    return not_worse.sum(dim=-1) - 1  # [B, V]; the true class itself is no other
 
 
-def accuracies(num_classes: int, prefix: str) -> MetricCollection:
-    """Top-1 and top-5 accuracy over samples (micro) as `<prefix>top1` and `<prefix>top5`.
+def predicted_classes(scores: Tensor, labels: Tensor) -> Tensor:
+    """The class with the highest score, which is the true one only if no other ties with it; see `num_better`.
 
-    With fewer than 5 classes, top-5 is top-K and always 1.
+    Args:
+        scores: [N, K].
+        labels: true classes [N].
+
+    Returns:
+        int64 [N].
     """
-    metrics: dict[str, Metric | MetricCollection] = {
-        f"top{k}": MulticlassAccuracy(num_classes, top_k=min(k, num_classes), average="micro") for k in (1, 5)
-    }
-    return MetricCollection(metrics, prefix=prefix)
+    of_others = scores.scatter(1, labels[:, None], -math.inf)
+    best_other = of_others.argmax(dim=1)
+    is_correct = num_better(scores[:, None], labels)[:, 0] == 0
+    return torch.where(is_correct, labels, best_other)
+
+
+class Accuracy(Metric):
+    """Top-k accuracy of samples of all ranks, counted in integers.
+
+    Args:
+        k: a sample is correct if fewer than `k` classes are better; see `num_better`.
+    """
+
+    correct: Tensor
+    total: Tensor
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.k = k
+        self.add_state("correct", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, better: Tensor) -> None:
+        """Add samples: the number of better classes of each, in any shape."""
+        self.correct += (better < self.k).sum()
+        self.total += better.numel()
+
+    def compute(self) -> Tensor:
+        """Between 0 and 1.
+
+        Raises:
+            GcvideoError: no sample on any rank.
+        """
+        if self.total == 0:
+            raise GcvideoError("no video was evaluated: none could be decoded, or there is none")
+        return self.correct / self.total
+
+
+def accuracies(prefix: str) -> MetricCollection:
+    """Top-1 and top-5 accuracy as `<prefix>top1` and `<prefix>top5`; with fewer than 6 classes, top-5 is always 1."""
+    metrics: dict[str, Metric | MetricCollection] = {"top1": Accuracy(1), "top5": Accuracy(5)}
+    # A group would share the counts of metrics that agree on the first batch.
+    return MetricCollection(metrics, prefix=prefix, compute_groups=False)
+
+
+def results_of(indices: Tensor, labels: Tensor, logits: Tensor) -> "VideoResults":
+    """Results of a batch: indices [B], labels [B], logits [B, V, K]."""
+    return VideoResults(indices, labels, num_better(logits, labels), average_views(logits))
 
 
 class _VideoResults(NamedTuple):
@@ -58,7 +113,7 @@ class VideoResults(_VideoResults):
     Args:
         indices: rows of the dataset [N].
         labels: true classes [N].
-        better: number of classes that score higher than the true one in each view [N, V]; see `num_better`.
+        better: number of classes that score as high as the true one or higher in each view [N, V]; see `num_better`.
         scores: mean probabilities over the views [N, K]; each row sums to 1.
 
     Raises:
@@ -78,9 +133,14 @@ class VideoResults(_VideoResults):
             raise ValueError(f"expected indices [N], labels [N], better [N, V] and scores [N, K], got {shapes}")
         return super().__new__(cls, indices, labels, better, scores)
 
-    def cpu(self) -> "VideoResults":
-        """The same results in main memory."""
-        return VideoResults(self.indices.cpu(), self.labels.cpu(), self.better.cpu(), self.scores.cpu())
+    @property
+    def video_better(self) -> Tensor:
+        """`num_better` of the scores of the videos [N]."""
+        return num_better(self.scores[:, None], self.labels)[:, 0]
+
+    def to(self, device: torch.device | str) -> "VideoResults":
+        """The same results on a device."""
+        return VideoResults(*(tensor.to(device) for tensor in self))
 
 
 class VideoScores(Metric):
@@ -110,26 +170,26 @@ class VideoScores(Metric):
             state.append(torch.empty(0, dtype=torch.int64, device=self.device))
         self.scores.append(torch.empty(0, dtype=torch.float32, device=self.device))
 
-    def update(self, indices: Tensor, labels: Tensor, logits: Tensor) -> None:
-        """Add the videos of a batch: indices [B], labels [B], logits [B, V, K]."""
-        self.indices.append(indices)
-        self.labels.append(labels)
-        self.better.append(num_better(logits, labels).flatten())
-        self.scores.append(average_views(logits).flatten())
+    def update(self, results: VideoResults) -> None:
+        """Add videos, such as those of a batch."""
+        self.indices.append(results.indices)
+        self.labels.append(results.labels)
+        self.better.append(results.better.flatten())
+        self.scores.append(results.scores.flatten())
 
     def compute(self) -> VideoResults:
         """All videos of all ranks, sorted by index.
 
         Raises:
-            RuntimeError: a video was counted more than once, or none was counted.
+            GcvideoError: a video was counted more than once, or none was counted.
         """
         indices = _joined(self.indices)
         num_videos = len(indices)
         if num_videos == 0:
-            raise RuntimeError("no video was evaluated")
+            raise GcvideoError("no video was evaluated: none could be decoded, or there is none")
         unique, counts = indices.unique(return_counts=True)
         if len(unique) != num_videos:
-            raise RuntimeError(f"videos counted more than once: {unique[counts > 1].tolist()}")
+            raise GcvideoError(f"videos counted more than once: {unique[counts > 1].tolist()}")
         # Only here are V and K known on every rank, from the number of values that all ranks have together.
         better = _joined(self.better).view(num_videos, -1)  # [N, V]
         scores = _joined(self.scores).view(num_videos, -1)  # [N, K]

@@ -4,7 +4,7 @@ Letters: B videos, V views, T frames, S side, K classes.
 """
 
 import inspect
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -14,6 +14,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from gcvideo.data.batch import Batch
+from gcvideo.data.datamodule import refuse_other_loaders
 from gcvideo.errors import UsageError
 from gcvideo.models import (
     BlocksName,
@@ -29,9 +30,10 @@ from gcvideo.models import (
     other_function,
 )
 from gcvideo.settings import as_plain, as_settings
+from gcvideo.training.evaluation import Evaluation, Stage, refuse_not_finite
 from gcvideo.training.execution import Execution, Pixels
 from gcvideo.training.finite import FiniteUpdates
-from gcvideo.training.metrics import VideoScores, accuracies, average_views
+from gcvideo.training.metrics import VideoResults, VideoScores, accuracies, average_views, num_better, results_of
 from gcvideo.training.optim import Optimization
 from gcvideo.training.schedule import LearningRate, Schedule, refuse_tuners
 
@@ -136,10 +138,13 @@ class VideoTask(pl.LightningModule):
         if self.execution.compile:
             self.net.compile()  # in place: state-dict keys stay as they are
         self.learning_rate = LearningRate(self.schedule, self.optim)
-        self.train_top1 = accuracies(len(class_names), "train/clip_")
-        self.clip_accuracy = accuracies(len(class_names), "clip_")
-        self.video_accuracy = accuracies(len(class_names), "video_")
-        self.scores = VideoScores()
+        self.train_top1 = accuracies("train/clip_")
+        self.evaluation = Evaluation()
+
+    @property
+    def scores(self) -> VideoScores:
+        """The results of the last test; `task.scores.compute()` gathers those of all ranks."""
+        return self.evaluation.results
 
     @property
     def backbone(self) -> nn.Module:
@@ -198,47 +203,67 @@ class VideoTask(pl.LightningModule):
         frames, labels, _ = batch
         logits = self(frames).flatten(0, 1)  # [B, K]: training has one view
         loss = F.cross_entropy(logits, labels, label_smoothing=self.optim.label_smoothing)
-        self.train_top1.update(logits, labels)
+        better = num_better(logits[:, None], labels)  # [B, 1]
+        self.train_top1.update(better)
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(labels))
         self.log_dict(self.train_top1, prog_bar=False, on_step=False, on_epoch=True)
         # Of this batch, for the progress bar; the loggers get the accuracy of the epoch.
-        top1 = (logits.argmax(dim=1) == labels).float().mean()
-        self.log("top1", top1, prog_bar=True, logger=False, batch_size=len(labels))
+        self.log("top1", (better == 0).float().mean(), prog_bar=True, logger=False, batch_size=len(labels))
         return loss
 
-    def validation_step(self, batch: Batch | None, batch_idx: int) -> None:
-        self._evaluate(batch, "val")
+    def on_validation_start(self) -> None:
+        refuse_other_loaders(self.trainer.val_dataloaders, self.trainer.world_size)
+        self.evaluation.reset()
 
-    def test_step(self, batch: Batch | None, batch_idx: int) -> None:
-        logits = self._evaluate(batch, "test")
-        if batch is not None and logits is not None:
-            _, labels, indices = batch
-            self.scores.update(indices, labels, logits)
+    def validation_step(self, batch: Batch | None, batch_idx: int) -> None:
+        if batch is None:  # every video of it was skipped, or this rank has none
+            return
+        frames, labels, indices = batch
+        logits = self(frames)
+        self.evaluation.add(self._results(indices, labels, logits, "validate"))
+        # Without label smoothing, so that runs with different smoothing compare.
+        clip_labels = labels.repeat_interleave(logits.shape[1])  # [B x V]
+        self.evaluation.loss.update(F.cross_entropy(logits.flatten(0, 1), clip_labels, reduction="none"))
+
+    def on_validation_epoch_end(self) -> None:
+        # Here and not in the step: a rank without videos makes no step, but the others wait for its counts.
+        self.log_dict(self.evaluation.accuracies("val/"), prog_bar=True)
+        self.log("val/loss", self.evaluation.loss)
+
+    def on_test_start(self) -> None:
+        refuse_other_loaders(self.trainer.test_dataloaders, self.trainer.world_size)
+        self.evaluation.reset()
+
+    def test_step(self, batch: Batch | None, batch_idx: int) -> dict[str, Tensor] | None:
+        """The fields of `VideoResults`; None if every video of the batch was skipped."""
+        if batch is None:
+            return None
+        frames, labels, indices = batch
+        results = self._results(indices, labels, self(frames), "test")
+        self.add_tested(results)
+        return results._asdict()
+
+    def add_tested(self, results: VideoResults) -> None:
+        """Count videos of the running test; also those that were evaluated before an interruption."""
+        self.evaluation.add(results)
+        self.scores.update(results)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict(self.evaluation.accuracies("test/"))
 
     def predict_step(self, batch: Batch | None, batch_idx: int) -> tuple[Tensor, Tensor] | None:
         """(indices [B], scores [B, K]); each row of scores sums to 1."""
         if batch is None:
             return None
         frames, _, indices = batch
-        return indices, average_views(self(frames))
+        scores = average_views(self(frames))
+        refuse_not_finite(self.trainer, "predict", indices, scores)
+        return indices, scores
 
-    def _evaluate(self, batch: Batch | None, stage: Literal["val", "test"]) -> Tensor | None:
-        """Count clips and videos; logits [B, V, K], or None if every video of the batch was skipped."""
-        if batch is None:
-            return None
-        frames, labels, _ = batch
-        logits = self(frames)
-        clip_logits = logits.flatten(0, 1)  # [B x V, K]
-        clip_labels = labels.repeat_interleave(logits.shape[1])  # [B x V]
-        self.clip_accuracy.update(clip_logits, clip_labels)
-        self.video_accuracy.update(average_views(logits), labels)
-        if stage == "val":
-            # Without label smoothing, so that runs with different smoothing compare.
-            loss = F.cross_entropy(clip_logits, clip_labels)
-            self.log("val/loss", loss, on_epoch=True, batch_size=len(labels), sync_dist=True)
-        for metrics in (self.clip_accuracy, self.video_accuracy):
-            self.log_dict({f"{stage}/{name}": metric for name, metric in metrics.items()}, prog_bar=stage == "val")
-        return logits
+    def _results(self, indices: Tensor, labels: Tensor, logits: Tensor, stage: Stage) -> VideoResults:
+        results = results_of(indices, labels, logits)
+        refuse_not_finite(self.trainer, stage, indices, results.scores)
+        return results
 
 
 def _refuse_unused(**settings: Any) -> None:

@@ -51,6 +51,11 @@ def test_too_few_videos_for_the_processes():
 @pytest.mark.parametrize("num_videos", (1, 5, 7, 16))
 @pytest.mark.parametrize("world_size", (1, 2, 3))
 def test_evaluation_sees_every_video_once(num_videos, world_size):
-    shares = [list(EvalSampler(num_videos, rank, world_size)) for rank in range(world_size)]
-    assert sorted(index for share in shares for index in share) == list(range(num_videos))
-    assert [len(EvalSampler(num_videos, rank, world_size)) for rank in range(world_size)] == [len(s) for s in shares]
+    for done in ((), {0}, {0, 2, 3}, set(range(num_videos))):
+        shares = [list(EvalSampler(num_videos, rank, world_size, done)) for rank in range(world_size)]
+        seen = [index for share in shares for index in share if index is not None]
+        assert sorted(seen) == [index for index in range(num_videos) if index not in done]
+        assert all(share == [None] or None not in share for share in shares)  # a rank without videos has one batch
+        lengths = [len(EvalSampler(num_videos, rank, world_size, done)) for rank in range(world_size)]
+        assert lengths == [len(share) for share in shares]
+        assert max(lengths) - min(lengths) <= 1

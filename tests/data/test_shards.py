@@ -155,6 +155,23 @@ def test_an_epoch_resumes(packed, workers):
         assert resumed[1] == whole[1]
 
 
+@pytest.mark.parametrize("done", ((), (1, 2, 5), range(7)))
+@pytest.mark.parametrize("world_size", (1, 3))
+def test_an_evaluation_resumes(packed, world_size, done):
+    """The videos that are done are left out; a rank without videos has one batch, None."""
+    videos = read_manifest(packed / "shards" / "manifest.csv", "val")
+    seen = []
+    for rank in range(world_size):
+        dataset = eval_set(videos)
+        dataset.done = frozenset(done)
+        stream = EvalStream(dataset, videos, Share(rank, world_size, 2), 2)
+        batches = list(DataLoader(stream, batch_size=None, num_workers=2))
+        assert len(batches) == len(stream) > 0
+        assert batches == [None] or None not in batches
+        seen += [index for batch in batches if batch is not None for index in batch[2].tolist()]
+    assert sorted(seen) == sorted(set(range(7)) - set(done))
+
+
 @pytest.mark.parametrize("workers", (0, 1, 3))
 @pytest.mark.parametrize("world_size", (1, 2, 5))
 def test_an_evaluation_has_every_video_once(packed, world_size, workers):

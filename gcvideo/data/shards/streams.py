@@ -130,6 +130,8 @@ class TrainStream(IterableDataset[Batch]):
 class EvalStream(IterableDataset[Batch | None]):
     """Every video exactly once over all ranks and workers, in the order of the shards; None where all were skipped.
 
+    A rank without videos yields one None; see `EvalSampler`.
+
     Args:
         dataset: decodes.
         videos: its videos.
@@ -139,22 +141,31 @@ class EvalStream(IterableDataset[Batch | None]):
 
     def __init__(self, dataset: EvalDataset, videos: ShardedVideos, share: Share, workers: int):
         self.dataset, self.videos, self.share, self.workers = dataset, videos, share, workers
+        # Shards are read in the order of the manifest: here a position is an index.
+        self._due = [index for index in range(len(dataset)) if index not in dataset.done]
 
     def __len__(self) -> int:
         runs = (self._run(worker, self.workers) for worker in range(self.workers))
         # No batch has videos of two workers, so each worker ends with a batch that may not be full.
-        return sum(-(-(end - begin) // self.share.batch_size) for begin, end in runs)  # each rounded up
+        return max(sum(-(-len(run) // self.share.batch_size) for run in runs), 1)  # each rounded up
 
-    def _run(self, worker: int, workers: int) -> tuple[int, int]:
-        """Positions [begin, end) of a worker: the videos in as many equal parts as there are workers on all ranks."""
+    def _run(self, worker: int, workers: int) -> list[int]:
+        """Indices of a worker: the videos in as many equal parts as there are workers on all ranks."""
         # 7 videos, 3 parts:  [0, 2) [2, 4) [4, 7)
         part = self.share.rank * workers + worker
         parts = self.share.world_size * workers
-        return len(self.dataset) * part // parts, len(self.dataset) * (part + 1) // parts
+        return self._due[len(self._due) * part // parts : len(self._due) * (part + 1) // parts]
 
     def __iter__(self) -> Iterator[Batch | None]:
-        begin, end = self._run(*_worker())
-        videos = read_run(self.videos.root, self.videos.shards, begin, end)
+        worker, workers = _worker()
+        run = self._run(worker, workers)
+        if worker == 0 and not any(self._run(other, workers) for other in range(workers)):
+            yield None
+        if not run:
+            return
+        due = set(run)  # the run may have gaps
+        read = read_run(self.videos.root, self.videos.shards, run[0], run[-1] + 1)
+        videos = ((index, data) for index, data in read if index in due)
         while chunk := list(islice(videos, self.share.batch_size)):
             yield collate([self.dataset.item(index, data) for index, data in chunk])
 
