@@ -20,7 +20,7 @@ MAX_DEPTH = 50
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a YAML library without C is ten times as slow
 
 
-def check_yaml(text: str) -> None:
+def check_yaml(text: str, max_nodes: int = MAX_NODES) -> None:
     """Count the nodes of a document, an alias as all that it stands for.
 
     Raises:
@@ -50,8 +50,8 @@ def check_yaml(text: str) -> None:
             sizes[anchor] = nodes
         outer, count = open_nodes[-1]
         open_nodes[-1] = (outer, count + nodes)
-        if count + nodes > MAX_NODES:
-            raise yaml.YAMLError(f"more than {MAX_NODES:,} values, aliases counted as what they stand for")
+        if count + nodes > max_nodes:
+            raise yaml.YAMLError(f"more than {max_nodes:,} values, aliases counted as what they stand for")
 
 
 def load_yaml(text: str) -> Any:
