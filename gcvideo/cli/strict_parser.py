@@ -13,6 +13,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from gcvideo.cli.help import help_text
 from gcvideo.cli.trusted import refusal
+from gcvideo.terminal import printable
 
 
 class StrictParser(LightningArgumentParser):
@@ -37,7 +38,7 @@ class StrictParser(LightningArgumentParser):
             if near:
                 shown.append(f"did you mean: {', '.join(near)}?")
         shown.append(f"'gcvideo {self.verb} --help' lists the options")
-        sys.stderr.write("\n".join(shown) + "\n")
+        sys.stderr.write(printable("\n".join(shown)) + "\n")
         sys.exit(2)
 
     def option_names(self) -> list[str]:

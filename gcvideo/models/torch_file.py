@@ -22,10 +22,6 @@ MAX_CLASSES = 100_000
 """ImageNet-21k has 21,841."""
 
 
-class RefusedFileError(ValueError):
-    """The file is no honest checkpoint."""
-
-
 def read_torch(path: str | Path, mmap: bool = False) -> Any:
     """Content of a checkpoint, on the CPU.
 
@@ -50,12 +46,12 @@ def _check_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise RefusedFileError("compressed, as torch writes no checkpoint")
+        raise ValueError("compressed, as torch writes no checkpoint")
     if sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise RefusedFileError("its entries overlap")
+        raise ValueError("its entries overlap")
     for entry in entries:
         if entry.filename.endswith(".pkl") and entry.file_size > MAX_PICKLE_MB << 20:
-            raise RefusedFileError(f"{entry.file_size >> 20} MB of names and plain values, at most {MAX_PICKLE_MB}")
+            raise ValueError(f"{entry.file_size >> 20} MB of names and plain values, at most {MAX_PICKLE_MB}")
 
 
 def _check_values(content: Any) -> None:
@@ -75,23 +71,23 @@ def _check_values(content: Any) -> None:
             count += 1
             # `below` is checked here, too: a list that holds one list many times is large only one level down.
             if count + len(below) > MAX_VALUES:
-                raise RefusedFileError(f"more than {MAX_VALUES:,} values")
+                raise ValueError(f"more than {MAX_VALUES:,} values")
         if not below:
             return
         level = below
-    raise RefusedFileError(f"nested deeper than {MAX_DEPTH} levels")
+    raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _check_attributes(value: Mapping[Any, Any]) -> None:
     """A file can give attributes to an OrderedDict, and so replace its methods; torch needs one attribute."""
     extra = set(getattr(value, "__dict__", ())) - {"_metadata"}
     if extra:
-        raise RefusedFileError("a dictionary with attributes")
+        raise ValueError("a dictionary with attributes")
 
 
 def _check_tensor(tensor: Tensor) -> None:
     is_plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
     if not is_plain or tensor.device.type != "cpu" or tensor.is_quantized:
-        raise RefusedFileError("a tensor that is not dense numbers in memory")
+        raise ValueError("a tensor that is not dense numbers in memory")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise RefusedFileError(f"a tensor of shape {tuple(tensor.shape)} without its data")
+        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} without its data")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from gcvideo.errors import UsageError
-from gcvideo.models.torch_file import MAX_CLASSES, RefusedFileError, read_torch
+from gcvideo.models.torch_file import MAX_CLASSES, read_torch
 from gcvideo.training.task import VideoTask
 
 
@@ -66,23 +66,23 @@ def _settings(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
     for group, values in settings.items():
         if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-            raise RefusedFileError(f"it has no settings of the {group}")
+            raise ValueError(f"it has no settings of the {group}")
     names = settings["model"].get("class_names")
     if not isinstance(names, list) or not 1 <= len(names) <= MAX_CLASSES or not all(type(n) is str for n in names):
-        raise RefusedFileError(f"expected 1 to {MAX_CLASSES:,} class names")
+        raise ValueError(f"expected 1 to {MAX_CLASSES:,} class names")
     return {group: dict(values) for group, values in settings.items()}
 
 
 def _check_size(settings: dict[str, Any], state: Any) -> None:
     """Compare the shapes of the weights with those of the settings, before memory for the latter is allocated."""
     if not isinstance(state, dict):
-        raise RefusedFileError("it has no weights")
+        raise ValueError("it has no weights")
     with torch.device("meta"):  # shapes without memory
         expected = {key: value.shape for key, value in VideoTask(**settings).state_dict().items()}
     shapes = {key: getattr(value, "shape", None) for key, value in state.items()}
     wrong = sorted(str(key) for key in expected.keys() | shapes.keys() if expected.get(key) != shapes.get(key))
     if wrong:
-        raise RefusedFileError(f"{len(wrong)} weights are not those of its settings, such as {wrong[0]}")
+        raise ValueError(f"{len(wrong)} weights are not those of its settings, such as {wrong[0]}")
 
 
 def _first_line(error: Exception) -> str:

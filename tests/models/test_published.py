@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gcvideo import inserted_blocks
+from gcvideo.download import sha256_of
 from gcvideo.models import (
     HEADS,
     Checkpoint,
@@ -90,7 +91,7 @@ def publish(tmp_path, monkeypatch, network, *args, **arguments):
     source = create_model(network, **arguments)
     (tmp_path / "test").mkdir()
     torch.save({"state_dict": source.state_dict()}, tmp_path / "test" / "net.pyth")
-    entry = Checkpoint("test/net", "http://localhost/net.pyth", "", *args)
+    entry = Checkpoint("test/net", "http://localhost/net.pyth", sha256_of(tmp_path / "test" / "net.pyth")[:8], *args)
     monkeypatch.setattr(sys.modules["gcvideo.models.published"], "checkpoints", lambda: {"test/net": entry})
     monkeypatch.setenv("GCVIDEO_CACHE", str(tmp_path))
 
