@@ -113,6 +113,11 @@ def _reconstruct(kind: Any = None, shape: Any = None, typecode: Any = None) -> A
     return Array()  # whatever the arguments: shape and dtype are part of the state, which follows
 
 
+def _no_bytes() -> bytes:
+    """`bytes()`, the data of an empty array in pickles that Python 3 writes in protocol 2."""
+    return b""
+
+
 def _dict(pairs: Any = ()) -> dict[Any, Any]:
     return dict(pairs)
 
@@ -121,6 +126,7 @@ _GLOBALS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _reconstruct,
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
     ("collections", "OrderedDict"): _dict,
     # numpy.core is numpy._core since NumPy 2; a pickle names the one that wrote it.
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
