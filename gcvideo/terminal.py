@@ -10,9 +10,16 @@ from typing import Any
 _CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
+MAX_CHARS = 5_000
+"""No message of ours is as long; a name that someone has chosen may be."""
+
+
 def printable(text: Any) -> str:
-    r"""Text in which control characters are escaped: the bell is "\x07"."""
-    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+    r"""Text in which control characters are escaped: the bell is "\x07"; at most `MAX_CHARS` of it."""
+    text = str(text)
+    if len(text) > MAX_CHARS:
+        text = f"{text[:MAX_CHARS]}..."
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 @contextmanager

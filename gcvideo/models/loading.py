@@ -251,4 +251,4 @@ def _by_module(keys: list[str]) -> list[str]:
 def some(names: list[str], most: int = 4) -> str:
     """The first names of a list, for a message."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(name[:200] for name in names[:most]) + more

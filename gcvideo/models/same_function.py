@@ -163,7 +163,7 @@ def _options_of_run(content: Mapping[Any, Any]) -> dict[str, Any]:
     given = given if isinstance(given, Mapping) else {}
     told = {key: given.get(key, parameters[key].default) for key in UNTOLD}
     # A value of another kind, such as a tensor, can't even be compared; as text it differs.
-    return {key: value if isinstance(value, str | bool) else str(value) for key, value in told.items()}
+    return {key: value if isinstance(value, bool) else str(value)[:40] for key, value in told.items()}
 
 
 def _pyslowfast_config(content: Mapping[Any, Any]) -> dict[str, Any]:

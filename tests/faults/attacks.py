@@ -103,7 +103,8 @@ def numpy_tricks() -> dict[str, bytes]:
     bodies = {
         # 115 bytes: the item size of a dtype grows after its array has got its memory; then an item is set.
         "a dtype that grows": dtype + text("V1") + b"\x85Rq\x000" + array + b"(K\x08\x85h\x00tRq\x010h\x00(K\x03"
-        + text("|") + b"NNNJ\xff\xff\xff\x7fK\x01K\x00tb0h\x01K\x00" + encode + text("A" * 8) + text("latin1") + b"\x86Rs",
+        + text("|") + b"NNNJ\xff\xff\xff\x7fK\x01K\x00tb0h\x01K\x00"
+        + encode + text("A" * 8) + text("latin1") + b"\x86Rs",
         "objects": state(b"K\x02\x85", dtype + text("O") + b"\x85R"),
         "object data": state(b"K\x02\x85", dtype + text("O8") + b"\x85R", data=b"]"),
         "a dtype of fields": f4 + b"(K\x03" + text("<") + b"N" + text("a") + b"\x85}K\x04K\x01K\x00tb",

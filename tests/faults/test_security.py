@@ -3,7 +3,6 @@
 import copy
 import pickle
 import random
-import subprocess
 import sys
 import time
 import warnings
@@ -41,7 +40,7 @@ def told(function, *args, required=True):
         return False
     message = str(refusal)
     assert refusal.exit_status == 2
-    assert 0 < len(message) < 700, message
+    assert 0 < len(message) < 700, message[:700]
     assert "\n" not in message
     return True
 
@@ -66,23 +65,14 @@ def checkpoint(tmp_path):
 
 def test_the_corpus_is_alive(tmp_path):
     """Without our readers the gadgets leave marks; a corpus that does nothing would prove nothing."""
-    code = (
-        "import pickle, sys, pathlib, signal\n"
-        "from tests.faults.attacks import gadgets\n"
-        "signal.alarm(100)\n"
-        "mark = pathlib.Path(sys.argv[1])\n"
-        "alive = 0\n"
-        "for what, data in gadgets(mark):\n"
-        "    if what.split('.')[0] not in ('builtins', 'io', '_io', 'gcvideo') and 'mkdir' not in what: continue\n"
-        "    try: pickle.loads(data)\n"
-        "    except BaseException: pass\n"
-        "    if mark.exists():\n"
-        "        alive += 1\n"
-        "        mark.rmdir() if mark.is_dir() else mark.unlink()\n"
-        "print(alive)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "mark")], capture_output=True, text=True)
-    assert int(done.stdout.splitlines()[-1]) >= 30, done.stdout + done.stderr[-2000:]
+    mark, alive = tmp_path / "mark", 0
+    for what, data in attacks.gadgets(mark):
+        if what.startswith(("builtins.", "io.", "_io.", "gcvideo.")):  # the others start processes
+            with suppress(Exception):
+                pickle.loads(data)
+            alive += mark.exists()
+            mark.unlink(missing_ok=True)
+    assert alive >= 30
 
 
 @pytest.mark.parametrize("container", ("caffe2", "zip", "legacy"))
@@ -150,9 +140,9 @@ def test_mutated_files(tmp_path, faults, checkpoint):
     _, write = checkpoint
     whole = {"a.pkl": caffe2_bytes()[1], "a.ckpt": write().read_bytes()}
     # In a checkpoint only its names and values: the rest is weights, or found by the checksum of torch's archive.
-    with faults("security", "mutated checkpoints", expected="one line or read", injected=500) as fault:
+    with faults("security", "mutated checkpoints", expected="one line or read", injected=300) as fault:
         refused = 0
-        for number in range(500):
+        for number in range(300):
             name = "a.pkl" if number % 3 else "a.ckpt"
             data = bytearray(whole[name])
             for _ in range(generator.choice((1, 1, 2, 8))):
@@ -162,7 +152,7 @@ def test_mutated_files(tmp_path, faults, checkpoint):
                 del data[generator.randrange(len(data)) :]
             (tmp_path / name).write_bytes(data)
             refused += told(read_settings if name == "a.ckpt" else read_checkpoint, tmp_path / name, required=False)
-        fault.observed = f"{refused} refused in one line, {500 - refused} read"
+        fault.observed = f"{refused} refused in one line, {300 - refused} read"
 
 
 def test_archives_that_lie(tmp_path, faults, checkpoint):
@@ -201,15 +191,11 @@ def test_archives_that_lie(tmp_path, faults, checkpoint):
                 assert time.monotonic() - begin < 5
 
 
-class Shadowed(OrderedDict):
-    pass
-
-
 def test_tensors_that_lie(tmp_path, faults, checkpoint):
     content, write = checkpoint
     name, value = next((key, tensor) for key, tensor in content["state_dict"].items() if tensor.ndim == 5)
     shadowed = OrderedDict(content["state_dict"])
-    shadowed.items = 5
+    shadowed.get = 5
     bad = {
         "another shape": value[:1],
         "expanded": torch.zeros(1).expand(value.shape),
@@ -251,11 +237,12 @@ def test_settings_of_a_wrong_kind(tmp_path, faults, checkpoint):
     settings = content["hyper_parameters"]
     nested = [("optim", name) for name in settings["optim"]] + [("schedule", name) for name in settings["schedule"]]
     places = [(name,) for name in settings] + [*nested, ("pixels", "mean"), ("pixels", "std"), ("execution", "compile")]
-    injected = len(places) * len(HOSTILE)
+    values = HOSTILE[::2]
+    injected = len(places) * len(values)
     with faults("security", "settings of a wrong kind", expected="one line or read", injected=injected) as fault:
         refused = 0
         for first, *rest in places:
-            for value in HOSTILE:
+            for value in values:
                 changed = copy.deepcopy(settings)
                 if rest:
                     changed[first][rest[0]] = value
@@ -389,7 +376,7 @@ def test_code_that_the_user_names(tmp_path, capsys, monkeypatch, arguments):
     (tmp_path / "evil.py").write_text(EVIL.format(mark=str(tmp_path / "mark")))
     (tmp_path / "a.yaml").write_text(NAMING[0].format("evil"))
     status, error = told_by_cli(["fit", *arguments, "--data.manifest", "none.csv"], capsys)
-    monkeypatch.delitem(sys.modules, "evil", raising=False)
+    sys.modules.pop("evil", None)
     assert status == 2
     assert "none.csv: no such manifest" in error
     assert (tmp_path / "mark").exists()
@@ -407,6 +394,7 @@ def test_trust_that_is_not_given(tmp_path, capsys, monkeypatch, arguments):
     (tmp_path / "evil.py").write_text(EVIL.format(mark=str(tmp_path / "mark")))
     (tmp_path / "a.yaml").write_text(f"trust: evil\n{NAMING[0].format('evil')}")
     (tmp_path / "net.yaml").write_text("net: {class_path: evil.Net}")
+    assert "evil" not in sys.modules
     status, error = told_by_cli(["fit", *arguments], capsys)
     assert status == 2
     assert len(error.splitlines()) <= 5
