@@ -1,7 +1,6 @@
 """Files that are written atomically: a reader sees the old file or the new one, never a part."""
 
 import csv
-import io
 import json
 import os
 import re
@@ -11,6 +10,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 
@@ -76,11 +76,13 @@ def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]], exact: bool =
         exact: leave every cell as it is, for files that programs read: a manifest's path must stay a path. Otherwise a
             cell that a spreadsheet would take for a formula begins with an apostrophe.
     """
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    lines: list[str] = []
+    # The writer quotes the characters of its line end only; readers take a bare "\r" for one, too.
+    stream = SimpleNamespace(write=lambda line: lines.append(line.removesuffix("\r\n") + "\n"))
+    writer = csv.writer(stream, lineterminator="\r\n")
     writer.writerow(list(header))
     writer.writerows(rows if exact else ([_no_formula(cell) for cell in row] for row in rows))
-    return stream.getvalue()
+    return "".join(lines)
 
 
 # Names may begin with a hyphen, as the ids of YouTube do; a harmful formula calls something, too: -1+cmd|' /C calc'!A0

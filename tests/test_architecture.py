@@ -160,6 +160,23 @@ def test_dangerous_calls_are_absent(pattern):
             assert not re.search(pattern, line.replace(".eval()", "")), f"{path}:{number}: {line}"
 
 
+def test_checkpoints_are_read_weights_only():
+    """Stated in every call: torch's default is changed by an environment variable, Lightning's by an argument."""
+    calls = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if (
+                name.split(".")[-1] not in ("load_from_checkpoint", "load_checkpoint", "pl_load")
+                and name != "torch.load"
+            ):
+                continue
+            stated = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            assert stated.get("weights_only") == "True", f"{path}:{node.lineno}"
+            calls.append(path.name)
+    assert "torch_file.py" in calls
+
+
 def test_names_that_hide_what_a_thing_is():
     for path in SOURCES:
         assert path.stem not in ("utils", "helpers", "misc", "common", "base"), path
