@@ -85,7 +85,7 @@ SAME_FUNCTION = {
     "sites not compared": ("if theirs != ours:", "if False:"),
 }
 READING = {
-    "pickles are run": ("if (module, name) not in self._ALLOWED:", "if False:"),
+    "pickles are run": ("if (module, name) not in _GLOBALS:", "if False:"),
 }
 COMPARISON = {
     "unpaired": (
@@ -198,7 +198,7 @@ MUTANTS = {
         "tests/models/test_weights.py tests/models/test_same_function.py",
         SAME_FUNCTION,
     ),
-    "gcvideo/models/checkpoint_file.py": ("tests/models/test_weights.py", READING),
+    "gcvideo/models/caffe2_file.py": ("tests/models/test_weights.py", READING),
     "gcvideo/sweep/comparison.py": ("tests/sweep/test_comparison.py", COMPARISON),
     "gcvideo/sweep/statistics.py": ("tests/sweep/test_statistics.py", STATISTICS),
     "gcvideo/report/interval.py": ("tests/report/test_interval.py", INTERVAL),

@@ -1,15 +1,17 @@
 """Files that are written atomically: a reader sees the old file or the new one, never a part."""
 
 import csv
-import io
 import json
 import os
+import re
+import secrets
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import IO, Any
 
 
 @contextmanager
@@ -17,6 +19,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Path of a temporary file to write; it replaces `path` when the block ends, and is removed on an error."""
     target = Path(path)
     partial = _partial(target)
+    # O_EXCL: in a folder that others can write to, someone may have planted a link there, which would be followed.
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
     try:
         yield partial
         publish(partial, target)
@@ -32,7 +36,6 @@ def creating_folder(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     partial = _partial(target)
-    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process that had the same id
     partial.mkdir(parents=True)
     try:
         yield partial
@@ -43,9 +46,14 @@ def creating_folder(path: str | Path) -> Iterator[Path]:
 
 def publish(partial: Path, path: Path) -> None:
     """Give a complete file its final name; both names must be on one file system."""
-    with partial.open("rb+") as stream:
+    with open_no_link(partial, "rb+") as stream:
         os.fsync(stream.fileno())  # else a crash of the machine can leave an empty file under the final name
     os.replace(partial, path)
+
+
+def open_no_link(path: Path, mode: str) -> IO[bytes]:
+    """Open a binary file; a symbolic link at `path` itself is an error (links to folders above it are followed)."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -59,13 +67,30 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A CSV file as text."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]], exact: bool = False) -> str:
+    """A CSV file as text.
+
+    Args:
+        header: names of the columns.
+        rows: the cells of each row.
+        exact: leave every cell as it is, for files that programs read: a manifest's path must stay a path. Otherwise a
+            cell that a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    lines: list[str] = []
+    # The writer quotes the characters of its line end only; readers take a bare "\r" for one, too.
+    stream = SimpleNamespace(write=lambda line: lines.append(line.removesuffix("\r\n") + "\n"))
+    writer = csv.writer(stream, lineterminator="\r\n")
     writer.writerow(list(header))
-    writer.writerows(rows)
-    return stream.getvalue()
+    writer.writerows(rows if exact else ([_no_formula(cell) for cell in row] for row in rows))
+    return "".join(lines)
+
+
+# Names may begin with a hyphen, as the ids of YouTube do; a harmful formula calls something, too: -1+cmd|' /C calc'!A0
+_FORMULA = re.compile(r"[=@\t\r]|[+-].*[(|!]", re.DOTALL)
+
+
+def _no_formula(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
 
 
 def json_text(value: Any) -> str:
@@ -93,6 +118,6 @@ def _partial(target: Path) -> Path:
     """Temporary name for `target`.
 
     It is in the same folder, because `os.replace` is atomic only within a file system. It holds host and process, so
-    that two machines that share a disk never write into the same file.
+    that two machines that share a disk never write into the same file, and random digits, which nobody can foresee.
     """
-    return target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}.part")
+    return target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.part")

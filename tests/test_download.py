@@ -5,9 +5,11 @@ import http.server
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+import gcvideo.download
 from gcvideo.download import DownloadError, download
 
 CONTENT = bytes(range(256)) * 5000
@@ -19,6 +21,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.requests.append((self.path, self.headers.get("Range")))
+        if "redirect" in self.path:
+            self.send_response(302)
+            self.send_header("Location", self.path.partition("?")[2])
+            self.end_headers()
+            return
+        if "drip" in self.path:
+            self.drip()
+            return
         if "missing" in self.path:
             self.send_error(404)
             return
@@ -50,6 +60,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 time.sleep(0.02)
             return
         self.wfile.write(body[: len(body) // 3] if "cut" in self.path and first else body)
+
+    def drip(self):
+        """A byte now and then: of the head of the answer, or of its body."""
+        head = b"HTTP/1.0 200 OK\r\nContent-Length: 1000\r\n\r\n"
+        sent = 0 if "head" in self.path else len(head)
+        self.wfile.write(head[:sent])
+        for byte in head[sent:] + b"x" * 1000:
+            try:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+            except OSError:
+                return
+            time.sleep(0.05)
 
     def log_message(self, *args):
         pass
@@ -119,3 +142,44 @@ def test_no_answer(server, tmp_path):
         download(f"{server.url}/missing", tmp_path / "file.bin")
     with pytest.raises(DownloadError, match="http://127.0.0.1:9/x"):
         download("http://127.0.0.1:9/x", tmp_path / "file.bin", timeout_s=5)
+
+
+@pytest.mark.parametrize("part", ("head", "body"))
+def test_a_dripping_server_is_given_up(server, tmp_path, part):
+    """Every byte is in time, the file never."""
+    begin = time.monotonic()
+    with pytest.raises(DownloadError, match="the next try resumes"):
+        download(f"{server.url}/drip-{part}", tmp_path / "file.bin", timeout_s=0.5)
+    assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize("scheme", ("file", "ftp", "data", "FILE", "gopher", ""))
+def test_only_http_is_fetched(server, tmp_path, scheme):
+    (tmp_path / "secret").write_text("secret")
+    url = f"{scheme}:{tmp_path}/secret" if scheme else f"{tmp_path}/secret"
+    with pytest.raises(DownloadError, match="expected an address of http or https"):
+        download(url, tmp_path / "file.bin")
+    if not scheme:  # another path of the same server
+        return
+    with pytest.raises(DownloadError, match=r"expected an address of http|302|Moved|Found"):
+        download(f"{server.url}/redirect?{url}", tmp_path / "file.bin")
+    assert not (tmp_path / "file.bin").exists()
+
+
+def test_a_redirection_is_followed(server, tmp_path):
+    assert download(f"{server.url}/redirect?{server.url}/file", tmp_path / "a").read_bytes() == CONTENT
+
+
+def test_a_link_at_the_part_is_not_followed(server, tmp_path):
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "file.bin.part").symlink_to(tmp_path / "victim")
+    with pytest.raises(DownloadError, match="symbolic links"):
+        download(f"{server.url}/plain", tmp_path / "file.bin")
+    assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_nothing_else_opens_addresses():
+    """urllib.request.urlopen opens files, too; the shards of a data set have an address that the user has typed."""
+    package = Path(gcvideo.download.__file__).parent
+    users = {str(path.relative_to(package)) for path in package.rglob("*.py") if "urlopen(" in path.read_text()}
+    assert users == {"data/shards/reading.py"}

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 import gcvideo.files
-from gcvideo.files import creating_folder, csv_text, json_text, replacing, write_bytes, write_text
+from gcvideo.files import (
+    creating_folder,
+    csv_text,
+    json_text,
+    open_no_link,
+    publish,
+    replacing,
+    write_bytes,
+    write_text,
+)
 
 
 def names(folder):
@@ -94,3 +103,55 @@ def test_csv_and_json():
     assert "\r" not in text
     assert json.loads(json_text({"ü": [1, None]})) == {"ü": [1, None]}
     assert json_text("ü") == '"ü"\n'
+
+
+def test_a_planted_link_is_not_followed(tmp_path):
+    """Neither at the target, which is replaced, nor at a name that someone could foresee."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    target = tmp_path / "report.json"
+    target.symlink_to(victim)
+    names = set()
+    for _ in range(2):
+        with replacing(target) as partial:
+            names.add(partial.name)
+            assert partial.is_file()
+            partial.write_text("new")
+    assert len(names) == 2
+    assert not target.is_symlink()
+    assert (target.read_text(), victim.read_text()) == ("new", "mine")
+    link = tmp_path / "link"
+    link.symlink_to(victim)
+    for mode in ("rb", "wb", "ab", "rb+"):
+        with pytest.raises(OSError, match="symbolic links"):
+            open_no_link(link, mode)
+    with pytest.raises(OSError, match="symbolic links"):
+        publish(link, tmp_path / "x")
+    assert victim.read_text() == "mine"
+
+
+def test_new_files_have_the_usual_permissions(tmp_path):
+    write_text(tmp_path / "a", "x")
+    (tmp_path / "b").write_text("x")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ("=1+1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")', "-1+cmd|' /C calc'!A0", "+cmd|' /C calc'!A0",
+     "-\n(x", "+SUM(1)"),
+)  # fmt: skip
+def test_a_cell_is_no_formula(cell):
+    rows = list(csv.reader(io.StringIO(csv_text(("x",), [[cell]]), newline="")))
+    assert rows == [["x"], [f"'{cell}"]]
+    assert list(csv.reader(io.StringIO(csv_text(("x",), [[cell]], exact=True), newline="")))[1:] == [[cell]]
+
+
+@pytest.mark.parametrize(
+    "cell", ("-0nKp8-9ylA_000010.mp4", "-0.5", "+1", "1e-5", "a=b", "x@y", -1, 0.5, "'quoted'", "")
+)
+def test_other_cells_stay(cell):
+    assert (
+        csv_text(("x", "y"), [["y", cell]]).splitlines()[1]
+        == csv_text(("x", "y"), [["y", cell]], exact=True).splitlines()[1]
+    )

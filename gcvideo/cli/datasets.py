@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gcvideo.cli.parser import Verb, as_usage_errors, positive_float, positive_int, verb_parser
 from gcvideo.errors import UsageError
+from gcvideo.terminal import printable
 
 if TYPE_CHECKING:
     from gcvideo.dataset_tools.check import CheckSummary
@@ -169,7 +170,7 @@ def run_download(args: argparse.Namespace) -> int:
     with as_usage_errors(OSError):
         failed = fetch(args.dataset, args.out, args.splits, options)
     for failure in failed:
-        print(f"error: {failure}", file=sys.stderr)
+        print(printable(f"error: {failure}"), file=sys.stderr)
     print(f"{args.out}: {f'{len(failed)} failed; the same command retries them' if failed else 'complete'}")
     return 1 if failed else 0
 
@@ -206,12 +207,12 @@ def _print_findings(summary: "CheckSummary", findings: "Sequence[Finding]", out:
     for kind, count in summary.findings.items():
         print(f"{kind:13s} {count}")
         for finding in [finding for finding in findings if finding.kind == kind][:_SHOWN]:
-            print(f"    {finding.name}: {finding.text}")
+            print(printable(f"    {finding.name}: {finding.text}"))
         if count > _SHOWN:
             print(f"    ... and {count - _SHOWN} more")
     print(f"{summary.videos} videos; decoders accurate for:")
     for decoder, use in summary.decoders.items():
         print(f"    {decoder:10s} {use.accurate}")
         for reason, count in use.faults.items():
-            print(f"        not for {count}: {reason}")
+            print(printable(f"        not for {count}: {reason}"))
     print(f"{out}/: videos.csv, findings.csv, check.json, check.png")

@@ -14,6 +14,7 @@ def sweep_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", help="sweep file; see docs/training.md")
     parser.add_argument("--jobs", type=positive_int, default=1, help="runs at a time, for small models on CPUs")
+    parser.add_argument("--trust", default="", metavar="PACKAGES", help="packages whose code the files may name: a,b")
     return parser
 
 
@@ -22,7 +23,7 @@ def run_sweep(args: argparse.Namespace) -> int:
     from gcvideo.sweep.file import read_sweep
     from gcvideo.sweep.run import run_sweep as run
 
-    sweep = read_sweep(args.file)
+    sweep = read_sweep(args.file, args.trust)
     failed = run(sweep, args.jobs)
     table = sweep.folder / "table.md"
     if table.exists():

@@ -26,10 +26,15 @@ _RUN_OPTIONS = {
     "print_config": "print the settings and stop; --print_config=skip_default prints only those that differ",
     "seed_everything": "seed of everything random; true draws one",
     "ckpt_path": "checkpoint: a file, or last or best of this run; fit resumes from it, and auto starts or resumes",
-    "weights_only": "leave unset: checkpoints are read without running code",
     "verbose": "print the metrics",
     "return_predictions": "keep all predictions in memory",
 }
+
+# Of `trusted.restrict_imports`, which no parser has: a configuration must not be able to set it.
+_TRUST = """\
+  --trust
+      package whose code configuration files may name, besides gcvideo, torch, torchvision, torchmetrics and Lightning;
+      names that are typed need no trust"""
 
 _TRAINER = """\
 --trainer.NAME VALUE sets any argument of Lightning's Trainer; --print_config lists them with their defaults. Often
@@ -56,6 +61,7 @@ def help_text(verb: str, actions: Sequence[Any]) -> str:
         for action in actions:
             if _group(action) == group:
                 lines += _option_lines(action)
+        lines += [_TRUST] if group == "" else []
     return "\n".join([*lines, "", "trainer:", textwrap.indent(_TRAINER, "  "), ""])
 
 

@@ -9,6 +9,7 @@ from gcvideo.cli import datasets, experiments, networks, relations
 from gcvideo.cli.help import DESCRIPTIONS, stored_help
 from gcvideo.cli.parser import Verb
 from gcvideo.errors import GcvideoError
+from gcvideo.terminal import printable, printable_warnings
 
 _HELP = """\
 usage: gcvideo VERB [options]
@@ -57,9 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gcvideo {__version__}")
         return 0
     try:
-        return _run(args[0], args[1:])
+        with printable_warnings():
+            return _run(args[0], args[1:])
     except GcvideoError as error:
-        print(f"error: {message_of(error)}", file=sys.stderr)
+        print(f"error: {printable(message_of(error))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("stopped; the same command resumes", file=sys.stderr)

@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 from pytorch_lightning.cli import LightningArgumentParser
 
 from gcvideo.cli.help import help_text
+from gcvideo.cli.trusted import refusal
+from gcvideo.terminal import printable
 
 
 class StrictParser(LightningArgumentParser):
@@ -26,6 +28,8 @@ class StrictParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print at most five lines and exit with 2."""
         lines = [line.strip() for line in str(message).splitlines() if line.strip()]
+        if refused := refusal(message):
+            lines = [refused]
         first = lines[0] if lines else "bad arguments"
         shown = [f"error: {first[:300]}", *(cause[:300] for cause in _causes(lines[1:]))]
         match = re.search(r"option '([\w.]+)'", message) or re.search(r"--([\w.]+)", message)
@@ -34,7 +38,7 @@ class StrictParser(LightningArgumentParser):
             if near:
                 shown.append(f"did you mean: {', '.join(near)}?")
         shown.append(f"'gcvideo {self.verb} --help' lists the options")
-        sys.stderr.write("\n".join(shown) + "\n")
+        sys.stderr.write(printable("\n".join(shown)) + "\n")
         sys.exit(2)
 
     def option_names(self) -> list[str]:

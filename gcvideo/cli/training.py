@@ -4,8 +4,8 @@
 - A run lives in one folder, `<runs_dir>/<name>`: checkpoints/, tensorboard/, metrics/, config.yaml, report.*. One
   process works in it at a time. A second `fit` into it must ask to resume (`--ckpt_path auto`).
 - `--ckpt_path` takes a file, or of this run `last`, `best` or `auto`: see `cli.checkpoints`. `validate`, `test` and
-  `predict` use `best` by default, and take from the checkpoint every setting that the command line and the files do not
-  set.
+  `predict` use `best` by default, and take what the command line and the files do not set from the checkpoint and from
+  the run: see `cli.adopted`.
 - `fit` takes its settings from the configuration only, also when it resumes.
 """
 
@@ -25,12 +25,14 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from gcvideo.cli.adopted import adopted_settings
 from gcvideo.cli.checkpoints import (
     checkpoint_to_evaluate,
     checkpoint_to_resume,
     refuse_other_classes,
 )
 from gcvideo.cli.strict_parser import StrictParser
+from gcvideo.cli.trusted import restrict_imports
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.manifest import read_class_names
 from gcvideo.errors import UsageError
@@ -38,7 +40,7 @@ from gcvideo.files import remove_partial, replacing
 from gcvideo.locking import locked
 from gcvideo.models import block_parameters
 from gcvideo.training.callbacks import BrokenVideos, PrintPredictions, Throughput
-from gcvideo.training.checkpoint import read_settings, refuse_other_network
+from gcvideo.training.checkpoint import refuse_other_network
 from gcvideo.training.checkpoint_io import SafeCheckpointIO
 from gcvideo.training.last_checkpoint import LastCheckpoint
 from gcvideo.training.precise_bn import PreciseBatchNorm
@@ -75,6 +77,7 @@ class GcvideoCLI(LightningCLI):
     def __init__(self, verb: str, args: list[str], locks: ExitStack | None = None):
         self.verb, self.locks = verb, locks or ExitStack()
         StrictParser.verb = verb
+        args = restrict_imports(args)
         super().__init__(
             VideoTask,
             VideoDataModule,
@@ -90,7 +93,11 @@ class GcvideoCLI(LightningCLI):
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """The one verb that runs: to build the parsers of all four costs a second."""
-        return {self.verb: LightningCLI.subcommands()[self.verb]}
+        # No --weights_only: checkpoints are always read without running code, see `_prepare_subcommand_kwargs`.
+        return {self.verb: LightningCLI.subcommands()[self.verb] | {"weights_only"}}
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        return {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str, default="default", help="name of the run: its folder in runs_dir")
@@ -128,7 +135,10 @@ class GcvideoCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")  # we pass sys.argv's
-            super().parse_arguments(parser, args)
+            try:
+                super().parse_arguments(parser, args)
+            except UnicodeDecodeError as error:
+                raise UsageError(f"a configuration file is not text in UTF-8: {error}") from error
         self.set_by_user = parser.parse_args(args, defaults=False)[self.verb]  # command line and files only
         check_block_options(self._parser(self.verb), self.config[self.verb].model)
 
@@ -167,8 +177,8 @@ class GcvideoCLI(LightningCLI):
         return checkpoint_to_evaluate(self.run_dir, requested)
 
     def _adopt_settings(self, config: Namespace) -> None:
-        """Take from the checkpoint what the user has not set, setting by setting."""
-        stored = read_settings(config.ckpt_path)
+        """Take what the user has not set from the checkpoint and its run, setting by setting; see `adopted`."""
+        stored = adopted_settings(Path(config.ckpt_path), self.run_dir)
         network = stored["model"].pop("net", None)
         if network is not None and config.model.net is None:  # a checkpoint must not choose which code is imported
             raise UsageError(f"the run was trained with a network of its own, {network}: pass it as --model.net")
@@ -177,6 +187,18 @@ class GcvideoCLI(LightningCLI):
                 found, value = _look_up(settings, key)
                 if found and f"{group}.{key}" not in self.set_by_user:
                     config[group][key] = value
+        if self.verb != "predict" and config.data.manifest is None:
+            raise UsageError(
+                f"{config.ckpt_path} does not belong to a run in {self.run_dir}, whose config.yaml would name the "
+                f"videos: pass --data.manifest"
+            )
+        checked = config.clone()
+        checked.model.class_names = checked.data.class_names = None  # checked already; here it takes quadratic time
+        try:
+            self._parser(self.verb).validate(checked)
+        except (TypeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UsageError(f"{config.ckpt_path}: not the settings of a run: {reason}") from error
 
     def instantiate_classes(self) -> None:
         try:

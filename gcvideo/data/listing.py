@@ -22,6 +22,8 @@ from pathlib import Path
 from gcvideo.errors import UsageError
 
 MAX_ERRORS_SHOWN = 10
+MAX_CLASSES = 100_000
+"""More labels are a mistake: a column of numbers or of names of files. (ImageNet-21k has 21,841 classes.)"""
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".jpg", ".jpeg", ".png", ".webp")
 """Suffixes of the videos and images that are looked for in a folder."""
 
@@ -108,9 +110,11 @@ def class_names_of(rows: Rows) -> list[str]:
     """
     labels = set(rows.labels)
     # At most 6 digits: a label like 99999999999 is a name, not the length of a list of names.
-    if all(label.isdecimal() and label.isascii() and len(label) < 7 for label in labels):
-        return [str(index) for index in range(max(int(label) for label in labels) + 1)]
-    return sorted(labels)
+    are_indices = all(label.isdecimal() and label.isascii() and len(label) < 7 for label in labels)
+    number = max(int(label) for label in labels) + 1 if are_indices else len(labels)
+    if number > MAX_CLASSES:
+        raise ManifestError(f"the labels make {number:,} classes, expected at most {MAX_CLASSES:,}")
+    return [str(index) for index in range(number)] if are_indices else sorted(labels)
 
 
 def together(manifest: Path, errors: Sequence[str], rows: int) -> str:

@@ -133,4 +133,4 @@ def update_manifest(manifest: Path, entries: Sequence[Entry], facts: Sequence[Vi
         written = {"path": entry.name, "label": entry.label, "split": entry.split} | entry.columns
         measured = ["" if isinstance(fact, Broken) else getattr(fact, name) for name in _MEASURED]
         rows.append([*(written[name] for name in kept), *measured])
-    write_text(manifest, csv_text([*kept, *_MEASURED], rows))
+    write_text(manifest, csv_text([*kept, *_MEASURED], rows, exact=True))

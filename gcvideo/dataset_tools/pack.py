@@ -97,7 +97,7 @@ def _manifest(members: Sequence[_Member]) -> str:
     first = [name for name in ("path", "label", "split") if name in columns]
     header = first + [name for name in columns if name not in first]
     rows = ([*(member.entry.columns[name] for name in header), member.shard] for member in members)
-    return csv_text([*header, "shard"], rows)
+    return csv_text([*header, "shard"], rows, exact=True)
 
 
 def _write_shard(path: Path, entries: Sequence[Entry]) -> None:

@@ -89,7 +89,7 @@ def write_pairs(
                 jobs.append((out / path, left.file, right.file, (options.seed, number, index)))
                 rows.append((path, pair.label, split, left.name, right.name))
             pool.starmap(partial(_write_one, options=options), jobs, chunksize=16)
-    write_text(out / "manifest.csv", csv_text(("path", "label", "split", "left", "right"), rows))
+    write_text(out / "manifest.csv", csv_text(("path", "label", "split", "left", "right"), rows, exact=True))
     return out / "manifest.csv"
 
 

@@ -72,7 +72,7 @@ def _manifest(prepared: list[tuple[Job, Prepared]]) -> str:
     for job, video in prepared:
         row = [job.target, job.label, *([job.split] if has_splits else [])]
         rows.append([*row, video.num_frames, video.fps, video.width, video.height, video.sha256[:16]])
-    return csv_text(header, rows)
+    return csv_text(header, rows, exact=True)
 
 
 def _failures(plan: Plan, failed: list[tuple[Job, Failed]]) -> Iterator[tuple[str, str, str, str]]:

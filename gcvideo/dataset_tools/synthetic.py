@@ -73,7 +73,7 @@ def write_dataset(
         pool.map(work, clips, chunksize=32)
     manifest = out / "manifest.csv"
     rows = ((clip.path, clip.name, clip.split, _directions(clip)) for clip in clips)
-    write_text(manifest, csv_text(("path", "label", "split", "directions"), rows))
+    write_text(manifest, csv_text(("path", "label", "split", "directions"), rows, exact=True))
     return manifest
 
 

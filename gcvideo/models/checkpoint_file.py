@@ -1,18 +1,18 @@
 """From a checkpoint file to named tensors. Nothing in a file is ever run.
 
-torch files are read weights-only, caffe2's pickles by an unpickler that rebuilds numpy arrays and nothing else.
+torch's files are read weights-only (`torch_file`), caffe2's pickles by an unpickler of ours (`caffe2_file`).
 """
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gcvideo.errors import UsageError
+from gcvideo.models.caffe2_file import Array, read_caffe2
+from gcvideo.models.torch_file import read_torch
 
 # Keys that hold the tensors, among other things such as the epoch: of PySlowFast and pytorchvideo, mmaction2 and
 # Lightning, caffe2, and others.
@@ -67,7 +67,7 @@ def _read(path: Path) -> Any:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     try:
-        return _read_caffe2(path) if path.suffix == ".pkl" else _read_torch(path)
+        return read_caffe2(path) if path.suffix == ".pkl" else read_torch(path)
     except Exception as error:  # bytes that are no checkpoint fail in any way
         raise WeightsError(
             f"{path}: refused or unreadable (only tensors and plain values are loaded, never code; remove a damaged "
@@ -98,31 +98,6 @@ def _without_prefixes(name: str) -> str:
 
 def _as_tensor(value: Any) -> Tensor | None:
     """A tensor, or an array of numbers as a tensor; None for anything else."""
-    if isinstance(value, np.ndarray | np.generic) and np.issubdtype(value.dtype, np.number):
-        return torch.from_numpy(np.array(value))  # from_numpy takes no numpy scalars
+    if isinstance(value, Array):
+        return None if value.numbers is None else torch.from_numpy(value.numbers)
     return value if isinstance(value, Tensor) else None
-
-
-def _read_torch(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-class _NumpyUnpickler(pickle.Unpickler):
-    """Rebuilds numpy arrays and nothing else."""
-
-    # numpy.core is numpy._core since NumPy 2; a pickle names the one that wrote it. `_codecs.encode` rebuilds bytes in
-    # pickles that Python 3 writes in protocol 2.
-    _ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"), ("collections", "OrderedDict")} | {
-        (f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"the file asks for the global {module}.{name}")
-        return super().find_class(module, name)
-
-
-def _read_caffe2(path: Path) -> Any:
-    with path.open("rb") as stream:
-        # Python 2 pickled arrays as str; numpy reads such pickles in latin1 only.
-        return _NumpyUnpickler(stream, encoding="latin1").load()

@@ -20,6 +20,7 @@ from gcvideo.models.checkpoint_file import WeightsError, read_checkpoint
 from gcvideo.models.layouts import LAYOUTS, NamedTensors, parse_state
 from gcvideo.models.naming import TensorName
 from gcvideo.models.same_function import Told, check_non_local, check_sites, check_time_pooling, doubt_of_groups
+from gcvideo.terminal import printable
 
 Inflation = Literal["mean", "center"]
 INFLATIONS: tuple[str, ...] = get_args(Inflation)
@@ -49,7 +50,7 @@ class WeightsReport:
         parts = [f"{len(self.matched)} tensors matched", f"{len(self.inflated)} inflated"]
         parts += [f"ignored: {some(self.ignored)}"] if self.ignored else []
         parts += [f"not in the file, left as initialised: {some(self.new)}"] if self.new else []
-        return f"{self.path} ({self.layout} names): {'; '.join(parts)}"
+        return printable(f"{self.path} ({self.layout} names): {'; '.join(parts)}")
 
 
 class _Fate(NamedTuple):
@@ -250,4 +251,4 @@ def _by_module(keys: list[str]) -> list[str]:
 def some(names: list[str], most: int = 4) -> str:
     """The first names of a list, for a message."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(name[:200] for name in names[:most]) + more

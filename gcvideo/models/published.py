@@ -1,7 +1,8 @@
 """Published checkpoints by name: published.csv says where each is and which model takes it.
 
 The URLs are those in the model zoos of the projects; the hashes are the parts of them that the file names contain. Two
-files of mmaction2 are listed there with the same hash, so neither is checked here.
+files of mmaction2 are listed there with the same hash, so neither is checked here. A file without a published hash is
+trusted when it first arrives, with a warning; from then on its own hash is.
 
 Files are fetched by `gcvideo.download` and not by `torch.hub.download_url_to_file`. Measured against a server that cuts
 the body short: without a hash, which a third of the files have not, torch.hub keeps the cut file under its final name
@@ -12,6 +13,7 @@ import csv
 import difflib
 import fnmatch
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,14 +21,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
-from gcvideo.download import download
+from gcvideo.download import download, sha256_of
+from gcvideo.files import write_text
 from gcvideo.models.checkpoint_file import WeightsError
 from gcvideo.models.head import Head
 from gcvideo.models.loading import Inflation, WeightsReport, load_weights
 from gcvideo.models.placement import PRESETS
+from gcvideo.yaml_text import load_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Checkpoint:
     def block_options(self) -> dict[str, Any]:
         """`options` as arguments of `create_model`."""
         pairs = (item.split("=") for item in self.options.split())
-        return {key: yaml.safe_load(value) for key, value in pairs}  # "False" -> False, "0.5" -> 0.5
+        return {key: load_yaml(value) for key, value in pairs}  # "False" -> False, "0.5" -> 0.5
 
 
 @cache
@@ -163,4 +166,23 @@ def find_weights(name_or_path: str, folder: str | Path | None = None) -> Path:
     entry = table[name_or_path]
     cache_dir = Path(folder or os.environ.get("GCVIDEO_CACHE") or Path.home() / ".cache" / "gcvideo")
     suffix = Path(entry.url).suffix  # kept, because .pkl decides how the file is read
-    return download(entry.url, cache_dir / f"{entry.name}{suffix}", entry.sha256)
+    path = download(entry.url, cache_dir / f"{entry.name}{suffix}", entry.sha256)
+    _check_unchanged(path, entry)
+    return path
+
+
+def _check_unchanged(path: Path, entry: Checkpoint) -> None:
+    """Compare a downloaded file with the digest in `<file>.sha256`, which is written after the download."""
+    record, digest = path.with_name(f"{path.name}.sha256"), sha256_of(path)
+    if not digest.startswith(entry.sha256.lower()):
+        raise WeightsError(
+            f"{path}: SHA-256 is {digest}, expected {entry.sha256}...; delete the file to fetch it again"
+        )
+    if not record.exists():
+        write_text(record, f"{digest}  {path.name}\n")
+        if not entry.sha256:
+            warnings.warn(
+                f"{entry.name}: its project publishes no SHA-256; trusting this download, {digest}", stacklevel=4
+            )
+    elif record.read_text(encoding="utf-8").split()[:1] != [digest]:
+        raise WeightsError(f"{path} has changed since it was downloaded; delete it and {record.name} to fetch it again")

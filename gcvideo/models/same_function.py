@@ -19,6 +19,7 @@ from gcvideo.insertion import inserted_blocks
 from gcvideo.models.checkpoint_file import WeightsError
 from gcvideo.models.layouts import LAYOUTS, NamedTensors
 from gcvideo.models.naming import TensorName
+from gcvideo.yaml_text import load_yaml
 
 # Options of an NL block that its tensors do not tell.
 UNTOLD = ("mode", "sub_sample", "pool_first", "use_scale")
@@ -158,15 +159,19 @@ def _options_of_run(content: Mapping[Any, Any]) -> dict[str, Any]:
     if not isinstance(settings, Mapping) or "blocks" not in settings:
         return {}
     parameters = inspect.signature(NonLocalBlock).parameters
-    given = settings.get("block") or {}
-    return {key: given.get(key, parameters[key].default) for key in UNTOLD}
+    given = settings.get("block")
+    given = given if isinstance(given, Mapping) else {}
+    told = {key: given.get(key, parameters[key].default) for key in UNTOLD}
+    # A value of another kind, such as a tensor, can't even be compared; as text it differs.
+    return {key: value if isinstance(value, bool) else str(value)[:40] for key, value in told.items()}
 
 
 def _pyslowfast_config(content: Mapping[Any, Any]) -> dict[str, Any]:
     """The configuration in a checkpoint of PySlowFast, which is YAML; empty if there is none."""
+    text = content.get("cfg")
     try:
-        config = yaml.safe_load(content.get("cfg") or "")
-    except (yaml.YAMLError, AttributeError):  # neither text nor YAML
+        config = load_yaml(text) if isinstance(text, str) else {}
+    except (yaml.YAMLError, ValueError):  # such as a date in the 13th month
         return {}
     sections = config.items() if isinstance(config, Mapping) else ()
     return {name: section for name, section in sections if isinstance(section, Mapping)}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from gcvideo.errors import UsageError
+from gcvideo.yaml_text import load_yaml
 
 REQUIRED = ("name", "config", "variants", "baseline", "seeds")
 
@@ -35,10 +36,11 @@ class Sweep:
         metric: key of report.json whose values are compared.
         threshold: metric from which a seed counts as passed, where runs either learn their task or get stuck.
         runs_dir: folder of all runs.
+        trusted: packages whose code the files may name, separated by commas; from the command line, not from a file.
 
     Raises:
-        UsageError: the baseline is not a variant, the seeds are not different integers, or the threshold is not a
-            number.
+        UsageError: the baseline is not a variant, the seeds are not different integers, the threshold is not a number,
+            or the settings say what is trusted.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Sweep:
     metric: str = "video_top1"
     threshold: float | None = None
     runs_dir: str = "runs"
+    trusted: str = ""
 
     def __post_init__(self) -> None:
         if self.baseline not in self.variants:
@@ -60,6 +63,10 @@ class Sweep:
             raise UsageError(f"expected a list of different integers as seeds, got {self.seeds}")
         if type(self.threshold) not in (int, float, NoneType):
             raise UsageError(f"expected a number or null as threshold, got {self.threshold!r}")
+
+        for settings in (self.settings, *self.variants.values()):
+            if "trust" in settings:
+                raise UsageError("a sweep file can't say which code is trusted: pass --trust to gcvideo sweep")
 
     @property
     def folder(self) -> Path:
@@ -86,6 +93,7 @@ class Sweep:
         options.append(f"--name={self.run_folder(run).name}")
         options.append(f"--runs_dir={self.folder}")
         options.append(f"--seed_everything={run.seed}")
+        options.append(f"--trust={self.trusted}")  # also if it is empty: what follows is not typed by the user
         # JSON is YAML, which the command line reads: lists, null and booleans arrive as what they are.
         for key, value in {**self.settings, **self.variants[run.variant]}.items():
             options.append(f"--{key}={value if isinstance(value, str) else json.dumps(value)}")
@@ -106,8 +114,8 @@ class Sweep:
         return lines
 
 
-def read_sweep(path: str) -> Sweep:
-    """Read a sweep file.
+def read_sweep(path: str, trusted: str = "") -> Sweep:
+    """Read a sweep file; `trusted` as in `Sweep`.
 
     Raises:
         UsageError: not a file, not YAML, a key missing or unknown, or values that don't fit together.
@@ -122,13 +130,13 @@ def read_sweep(path: str) -> Sweep:
     content["baseline"] = str(content["baseline"])
     content["settings"] = content.get("settings") or {}
     try:
-        return Sweep(**content)
+        return Sweep(**content, trusted=trusted)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
 
 
 def _check_keys(path: str, content: Any) -> None:
-    allowed = [item.name for item in fields(Sweep)]
+    allowed = [item.name for item in fields(Sweep) if item.name != "trusted"]
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected the keys {', '.join(REQUIRED)}; got {type(content).__name__}")
     unknown = sorted(str(key) for key in set(content) - set(allowed))
@@ -145,7 +153,7 @@ def _is_settings(value: Any) -> bool:
 
 def _read_yaml(path: str, label: str) -> Any:
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        return load_yaml(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         one_line = " ".join(str(error).split())
         raise UsageError(f"{label}: {one_line}") from error

@@ -9,6 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from gcvideo.data.datamodule import VideoDataModule, VideoDataset
+from gcvideo.terminal import printable
 from gcvideo.training.task import VideoTask
 
 
@@ -116,4 +117,4 @@ class PrintPredictions(Callback):
             best = video_scores.topk(min(self.top, len(names)))
             pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
             labels = ", ".join(f"{names[label]} {score:.3f}" for score, label in pairs)
-            print(f"{videos[index].name}: {labels}", flush=True)
+            print(printable(f"{videos[index].name}: {labels}"), flush=True)

@@ -1,12 +1,14 @@
-"""Checkpoints of runs. They are read weights-only: nothing in a file is ever run."""
+"""Checkpoints of runs. Nothing in a file is ever run, and no network is built that the file has no weights of."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gcvideo.errors import UsageError
-from gcvideo.training.checkpoint_io import DamagedCheckpointError, read
+from gcvideo.models.torch_file import MAX_CLASSES
+from gcvideo.training.checkpoint_io import read
 from gcvideo.training.task import VideoTask
 
 
@@ -16,28 +18,39 @@ def load_task(checkpoint: str | Path) -> VideoTask:
     Raises:
         UsageError: no such file, or not a checkpoint of gcvideo.
     """
-    if not Path(checkpoint).is_file():
-        raise UsageError(f"no checkpoint {checkpoint}")
+    content = _read(checkpoint)
     try:
-        return VideoTask.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+        settings = _settings(content)["model"]
+        _check_size(settings, content["state_dict"])
+        task = VideoTask(**settings)
+        task.load_state_dict(content["state_dict"])
     except UsageError:  # says more than "not a checkpoint", such as which network to pass
         raise
     except Exception as error:  # bytes that are no checkpoint fail in any way
         raise UsageError(f"{checkpoint} is not a checkpoint of gcvideo: {_first_line(error)}") from error
+    return task
 
 
 def read_settings(checkpoint: str | Path) -> dict[str, dict[str, Any]]:
     """Settings that a run was trained with: {"model": ..., "data": ...}, nested as in its configuration.
 
     Raises:
-        UsageError: not a checkpoint.
+        UsageError: not a checkpoint, or one whose weights are not those of its settings.
     """
-    # mmap, because only the settings are needed and no weights.
-    content = read(checkpoint, mmap=True)
-    groups = {"model": content.get("hyper_parameters", {}), "data": content.get("datamodule_hyper_parameters", {})}
-    if not all(isinstance(group, dict) for group in groups.values()):
-        raise DamagedCheckpointError(f"{checkpoint} is not a checkpoint of gcvideo: its settings are no mappings")
-    return {name: dict(group) for name, group in groups.items()}
+    content = _read(checkpoint)
+    try:
+        settings = _settings(content)
+        if settings["model"].get("net") is None:  # a network of one's own is passed, not built from the file
+            _check_size(settings["model"], content["state_dict"])
+        return settings
+    except Exception as error:  # as above
+        raise UsageError(f"{checkpoint} is not a checkpoint of gcvideo: {_first_line(error)}") from error
+
+
+def _read(checkpoint: str | Path) -> dict[str, Any]:
+    if not Path(checkpoint).is_file():
+        raise UsageError(f"no checkpoint {checkpoint}")
+    return read(checkpoint, mmap=True)  # because often only the settings are needed and no weights
 
 
 def refuse_other_network(task: VideoTask, checkpoint: str | Path) -> None:
@@ -46,28 +59,55 @@ def refuse_other_network(task: VideoTask, checkpoint: str | Path) -> None:
     Raises:
         UsageError: names the first of them.
     """
-    content = read(checkpoint, mmap=True)
-    # With averaged weights they are there a second time, under the same names.
-    stored = {name: _shape(value) for name, value in content["state_dict"].items()}
-    expected = {name: _shape(value) for name, value in task.state_dict().items()}
-    problems = [f"{name} is missing" for name in expected if name not in stored]
-    problems += [f"{name} is not part of the network" for name in stored if name not in expected]
-    problems += [
-        f"{name} has shape {stored[name]}, the network's {shape}"
-        for name, shape in expected.items()
-        if stored.get(name, shape) != shape
-    ]
-    if problems:
+    wrong = _other_tensors(task.state_dict(), _read(checkpoint)["state_dict"])
+    if wrong:
         raise UsageError(
-            f"{checkpoint} does not fit the network ({len(problems)} tensors): {problems[0]}; resume with the settings "
-            f"of its run, or start from its weights with --model.weights"
+            f"{checkpoint} does not fit the network ({len(wrong)} tensors): {wrong[0]}; resume with the settings of "
+            f"its run, or start from its weights with --model.weights"
         )
 
 
-def _shape(value: Any) -> Any:
-    return tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+def _other_tensors(expected: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:
+    """What is missing, too much, or of another shape in a state dict."""
+    shapes = [{key: getattr(value, "shape", None) for key, value in tensors.items()} for tensors in (expected, state)]
+    wanted, found = shapes
+    return [
+        f"{key} has shape {_listed(found.get(key))}, expected {_listed(wanted.get(key))}"
+        for key in sorted(map(str, wanted.keys() | found.keys()))
+        if wanted.get(key) != found.get(key) or (key in wanted) != (key in found)
+    ]
+
+
+def _listed(shape: Any) -> Any:
+    return None if shape is None else list(shape)
+
+
+def _settings(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    settings = {
+        "model": content.get("hyper_parameters"),
+        "data": content.get("datamodule_hyper_parameters", {}),
+    }
+    for group, values in settings.items():
+        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+            raise ValueError(f"it has no settings of the {group}")
+    names = settings["model"].get("class_names")
+    if not isinstance(names, list) or not 1 <= len(names) <= MAX_CLASSES or not all(type(n) is str for n in names):
+        raise ValueError(f"expected 1 to {MAX_CLASSES:,} class names")
+    return {group: dict(values) for group, values in settings.items()}
+
+
+def _check_size(settings: dict[str, Any], state: Any) -> None:
+    """Compare the shapes of the weights with those of the settings, before memory for the latter is allocated."""
+    if not isinstance(state, dict):
+        raise ValueError("it has no weights")
+    with torch.device("meta"):  # shapes without memory
+        expected = VideoTask(**settings).state_dict()
+    wrong = _other_tensors(expected, state)
+    if wrong:
+        raise ValueError(f"{len(wrong)} weights are not those of its settings: {wrong[0]}")
 
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
+    asked = [line for line in lines if "GLOBAL" in line or "global" in line]  # what a pickle asks for, if it does
+    return (asked or lines)[0].strip()[:200]

@@ -18,6 +18,7 @@ from lightning_fabric.plugins import CheckpointIO
 
 from gcvideo.errors import GcvideoError, UsageError
 from gcvideo.files import replacing
+from gcvideo.models.torch_file import read_torch
 
 
 class DamagedCheckpointError(UsageError):
@@ -54,7 +55,7 @@ class SafeCheckpointIO(CheckpointIO):
             DamagedCheckpointError: see `verify`, or it holds more than tensors and plain values.
         """
         verify(path)
-        return read(path, map_location or "cpu")
+        return read(path)
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
@@ -79,19 +80,14 @@ def verify(path: str | Path) -> None:
         raise DamagedCheckpointError(f"{path} is damaged: the checksum of {damaged!r} is wrong")
 
 
-def read(path: str | Path, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any]:
-    """Contents of a checkpoint: tensors and plain values only, whatever the environment says.
-
-    Args:
-        path: of the file.
-        map_location: device of the tensors.
-        mmap: read tensors only where they are used.
+def read(path: str | Path, mmap: bool = False) -> dict[str, Any]:
+    """Contents of a checkpoint, on the CPU: tensors and plain values only; see `read_torch`.
 
     Raises:
         DamagedCheckpointError: not a checkpoint, or one that holds anything else.
     """
     try:
-        content = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+        content = read_torch(path, mmap=mmap)
     except Exception as error:  # bytes that are no checkpoint fail in any way
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise DamagedCheckpointError(f"{path} is not a checkpoint of gcvideo: {lines[0][:200]}") from error

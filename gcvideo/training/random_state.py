@@ -62,8 +62,11 @@ def _state() -> State:
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
-        "numpy": {**numpy, "state": {**numpy["state"], "key": numpy["state"]["key"].tolist()}},
-        "python": [version, list(words), next_gauss],
+        "numpy": {
+            **numpy,
+            "state": {**numpy["state"], "key": torch.from_numpy(numpy["state"]["key"].astype(np.int64))},
+        },
+        "python": [version, torch.tensor(words), next_gauss],
     }
 
 
@@ -71,6 +74,7 @@ def _set_state(state: State) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(state["cuda"])
-    np.random.set_state(state["numpy"])
+    numpy = state["numpy"]
+    np.random.set_state({**numpy, "state": {**numpy["state"], "key": numpy["state"]["key"].numpy().astype(np.uint32)}})
     version, words, next_gauss = state["python"]
-    random.setstate((version, tuple(words), next_gauss))
+    random.setstate((version, tuple(words.tolist()), next_gauss))

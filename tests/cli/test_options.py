@@ -84,7 +84,7 @@ RUN = {
     "save_every_minutes": 2.5, "accept_changes": True,
 }  # fmt: skip
 # Arguments of Trainer.fit and the like, which tests/cli/test_cli.py sets or which Lightning owns.
-LIGHTNING = {"ckpt_path", "weights_only", "verbose", "return_predictions", "print_config", "model", "data", "trainer"}
+LIGHTNING = {"ckpt_path", "verbose", "return_predictions", "print_config", "model", "data", "trainer"}
 
 
 class Prepared(GcvideoCLI):

@@ -260,3 +260,12 @@ def test_every_image_that_can_be_read_is_looked_for():
     from gcvideo.data.listing import SUFFIXES
 
     assert set(IMAGE_SUFFIXES) < set(SUFFIXES)
+
+
+@pytest.mark.parametrize("labels", (["999999"], [f"x{n}" for n in range(100_001)]))
+def test_labels_that_make_too_many_classes(tmp_path, labels):
+    """A column of numbers or of file names is no column of classes."""
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("path,label\n" + "".join(f"{n}.mp4,{label}\n" for n, label in enumerate(labels)))
+    with pytest.raises(ManifestError, match="make [0-9,]+ classes, expected at most 100,000"):
+        read_class_names(manifest)

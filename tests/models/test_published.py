@@ -2,11 +2,13 @@
 
 import re
 import sys
+import warnings
 
 import pytest
 import torch
 
 from gcvideo import inserted_blocks
+from gcvideo.download import sha256_of
 from gcvideo.models import (
     HEADS,
     Checkpoint,
@@ -58,6 +60,30 @@ def test_a_name_is_downloaded_once(server, tmp_path, monkeypatch):  # noqa: F811
     assert len(server.requests) == 1
 
 
+def test_a_file_without_a_published_digest_is_trusted_once(server, tmp_path, monkeypatch):  # noqa: F811
+    """With a warning that says so; a file that changes afterwards is refused."""
+    entry = Checkpoint("test/net", f"{server.url}/net.pyth", "", "slowonly_tiny", "none", "", "pool", "video")
+    monkeypatch.setattr(sys.modules["gcvideo.models.published"], "checkpoints", lambda: {"test/net": entry})
+    with pytest.warns(UserWarning, match=f"publishes no SHA-256; trusting this download, {SHA256}"):
+        path = find_weights("test/net", tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert find_weights("test/net", tmp_path) == path
+    path.write_bytes(CONTENT[:-1])
+    with pytest.raises(WeightsError, match="has changed since it was downloaded; delete it and net.pyth.sha256"):
+        find_weights("test/net", tmp_path)
+
+
+def test_a_file_with_a_published_digest_is_checked_every_time(server, tmp_path, monkeypatch):  # noqa: F811
+    row = ("slowonly_tiny", "none", "", "pool", "video")
+    entry = Checkpoint("test/net", f"{server.url}/net.pyth", SHA256[:8], *row)
+    monkeypatch.setattr(sys.modules["gcvideo.models.published"], "checkpoints", lambda: {"test/net": entry})
+    path = find_weights("test/net", tmp_path)
+    path.write_bytes(b"other")
+    with pytest.raises(WeightsError, match=rf"SHA-256 is .*, expected {SHA256[:8]}\.\.\.; delete the file"):
+        find_weights("test/net", tmp_path)
+
+
 def test_neither_file_nor_name():
     with pytest.raises(
         ValueError, match=r"weights must be a file or a name of .*published.csv, such as .*slow_8x8_r50.*got 'slow'"
@@ -90,7 +116,7 @@ def publish(tmp_path, monkeypatch, network, *args, **arguments):
     source = create_model(network, **arguments)
     (tmp_path / "test").mkdir()
     torch.save({"state_dict": source.state_dict()}, tmp_path / "test" / "net.pyth")
-    entry = Checkpoint("test/net", "http://localhost/net.pyth", "", *args)
+    entry = Checkpoint("test/net", "http://localhost/net.pyth", sha256_of(tmp_path / "test" / "net.pyth")[:8], *args)
     monkeypatch.setattr(sys.modules["gcvideo.models.published"], "checkpoints", lambda: {"test/net": entry})
     monkeypatch.setenv("GCVIDEO_CACHE", str(tmp_path))
 

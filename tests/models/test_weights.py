@@ -12,7 +12,7 @@ from torch import nn
 from gcvideo import create_model
 from gcvideo.models import WeightsError, export_weights, insert_blocks, load_weights
 from gcvideo.models.backbones import resnet3d
-from gcvideo.models.checkpoint_file import _NumpyUnpickler
+from gcvideo.models.caffe2_file import _ArrayUnpickler
 from gcvideo.models.layouts import LAYOUTS, detect
 from gcvideo.models.naming import TensorName
 from tests.models.peers import (
@@ -452,7 +452,7 @@ def test_bad_exports(tmp_path):
 
 def test_the_unpickler_refuses_globals_by_name():
     with pytest.raises(pickle.UnpicklingError, match=r"asks for the global os\.system"):
-        _NumpyUnpickler(io.BytesIO(b"cos\nsystem\n(S'true'\ntR.")).load()
+        _ArrayUnpickler(io.BytesIO(b"cos\nsystem\n(S'true'\ntR.")).load()
 
 
 def test_blocks_at_another_site_are_refused(tmp_path):
