@@ -21,9 +21,12 @@ from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, Pro
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
+from gcvideo.cli.config_files import check_config_files
 from gcvideo.cli.strict_parser import StrictParser
+from gcvideo.cli.user_errors import lightning_errors, one_line, out_of_memory
+from gcvideo.cli.values import check_values
 from gcvideo.data.datamodule import VideoDataModule
-from gcvideo.data.manifest import read_class_names
+from gcvideo.data.manifest import manifest_of, read_class_names
 from gcvideo.errors import UsageError
 from gcvideo.models import block_parameters
 from gcvideo.training.callbacks import BrokenVideos, PrintPredictions, Throughput
@@ -91,6 +94,7 @@ class GcvideoCLI(LightningCLI):
             warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")  # we pass sys.argv's
             super().parse_arguments(parser, args)
         self.set_by_user = parser.parse_args(args, defaults=False)[self.verb]  # command line and files only
+        check_values(self.verb, self.config[self.verb])  # here, because Lightning sets the seed next
         check_block_options(self._parser(self.verb), self.config[self.verb].model)
 
     def _parse_ckpt_path(self) -> None:
@@ -107,7 +111,8 @@ class GcvideoCLI(LightningCLI):
         if self.verb != "fit":
             self._adopt_settings(config)
         if config.model.class_names is None:
-            config.model.class_names = config.data.class_names or read_class_names(config.data.manifest or "")
+            names = config.data.class_names
+            config.model.class_names = read_class_names(manifest_of(config.data.manifest)) if names is None else names
         config.data.class_names = list(config.model.class_names)
         if "data.seed" not in self.set_by_user:
             config.data.seed = config.seed_everything
@@ -146,8 +151,12 @@ class GcvideoCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except ValueError as error:
-            raise UsageError(str(error)) from error
+            raise UsageError(one_line(error)) from error
         self.model.starts_from_weights = self.config_init[self.verb].ckpt_path is None
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        with out_of_memory(self.verb, self.datamodule.hparams):
+            super()._run_subcommand(subcommand)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self.config[self.verb]
@@ -263,5 +272,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     for message in _NOT_APPLICABLE:
         warnings.filterwarnings("ignore", message=message)
     sys.path.append(os.getcwd())  # for --model.net my_package.MyNet; last, so that it hides nothing
-    GcvideoCLI(verb, list(args))
+    check_config_files(args)
+    with lightning_errors():
+        GcvideoCLI(verb, list(args))
     return 0

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from gcvideo.errors import UsageError
+from gcvideo.yaml_keys import doubled_key
 
 REQUIRED = ("name", "config", "variants", "baseline", "seeds")
 
@@ -145,7 +146,11 @@ def _is_settings(value: Any) -> bool:
 
 def _read_yaml(path: str, label: str) -> Any:
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        text = Path(path).read_text(encoding="utf-8")
+        doubled, content = doubled_key(text), yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         one_line = " ".join(str(error).split())
         raise UsageError(f"{label}: {one_line}") from error
+    if doubled:
+        raise UsageError(f"{path}:{doubled.line}: {doubled}")
+    return content
