@@ -51,9 +51,9 @@ def doubled_key(text: str) -> DoubledKey | None:
             if outer is not None:
                 if outer.expects_key and isinstance(event, yaml.ScalarEvent) and event.start_mark:
                     line = event.start_mark.line + 1
-                    first = outer.lines.setdefault(event.value, line)
-                    if first != line:
-                        return DoubledKey(event.value, line, first)
+                    if event.value in outer.lines:
+                        return DoubledKey(event.value, line, outer.lines[event.value])
+                    outer.lines[event.value] = line
                 outer.expects_key = not outer.expects_key
             if isinstance(event, yaml.CollectionStartEvent):
                 open_nodes.append(_Mapping() if isinstance(event, yaml.MappingStartEvent) else None)
