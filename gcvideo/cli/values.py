@@ -6,9 +6,11 @@ message) and takes others: `limit_train_batches: 0` trains nothing, and exits wi
 
 import inspect
 import math
+import os
 import unicodedata
 from collections.abc import Callable
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
@@ -74,6 +76,8 @@ def check_values(verb: str, config: Any) -> None:
         if value == "" and not key.startswith("trainer"):
             raise UsageError(f"{key} is empty: leave it out, or set a value")
     _check_name(config.name)
+    if verb == "fit":
+        _check_writable(Path(config.runs_dir) / config.name)
     seed = config.seed_everything
     if not isinstance(seed, bool) and not 0 <= seed < 2**32:
         raise UsageError(f"expected seed_everything in 0 to 2**32 - 1, got {seed}")
@@ -91,6 +95,15 @@ def _check_name(name: str) -> None:
         raise UsageError(f"expected a name that can be printed, got {name!r}")
 
 
+def _check_writable(folder: Path) -> None:
+    """A folder that may not exist yet can be written if the nearest one that does can be."""
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise UsageError(f"can't write into {folder}: {there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"can't write into {folder}: no permission in {there}")
+
+
 def _check_trainer(verb: str, trainer: Any) -> None:
     for name, rule in _TRAINER.items():
         value = trainer.get(name)
@@ -99,6 +112,8 @@ def _check_trainer(verb: str, trainer: Any) -> None:
     least, most = trainer.get("min_epochs"), trainer.get("max_epochs")
     if least and most and 0 < most < least:
         raise UsageError(f"expected trainer.min_epochs of at most trainer.max_epochs, got {least} and {most}")
+    if verb == "fit" and most == -1 and trainer.get("max_steps") in (None, -1):
+        raise UsageError("the learning rate needs a run of known length: set trainer.max_epochs or trainer.max_steps")
     limit = _NEEDS_BATCHES[verb]
     if trainer.get(limit) == 0:
         raise UsageError(

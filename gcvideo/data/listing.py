@@ -177,9 +177,7 @@ def _folder_rows(folder: Path) -> Rows:
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]  # in place: os.walk enters what is left
         if folders and len(Path(parent).relative_to(folder).parts) == MAX_DEPTH:
-            raise ManifestError(
-                f"{parent}/{min(folders)} is nested too deeply: expected split/class/file"
-            )
+            raise ManifestError(f"{parent}/{min(folders)} is nested too deeply: expected split/class/file")
         paths = [Path(parent, name).relative_to(folder) for name in names if not name.startswith(".")]
         files += [path for path in paths if path.suffix.lower() in SUFFIXES]
     files.sort()  # os.walk has the order of the file system, which differs between machines

@@ -60,7 +60,7 @@ def read_manifest(
 
 def read_class_names(manifest: str | Path) -> list[str]:
     """Class names of a manifest, all splits; see `class_names_of`."""
-    return class_names_of(_labelled_rows(Path(manifest)))
+    return class_names_of(_complete_rows(Path(manifest)))
 
 
 def manifest_of(option: str | None) -> str:
@@ -100,7 +100,7 @@ def videos_at(path: str | None) -> Videos:
 def _read(
     manifest: Path, split: str | None, root: str | Path | None, class_names: Sequence[str] | None, outside_root: bool
 ) -> Videos:
-    rows = _labelled_rows(manifest)
+    rows = _complete_rows(manifest)
     # Before the split is selected: an index must mean the same class in training and in evaluation.
     names = list(class_names) if class_names is not None else class_names_of(rows)
     rows = _normalised(rows if split is None else _of_split(manifest, rows, split))
@@ -113,15 +113,17 @@ def _read(
     return videos
 
 
-def _labelled_rows(manifest: Path) -> Rows:
-    """All rows; each has a label, and no two labels differ by blanks around them."""
+def _complete_rows(manifest: Path) -> Rows:
+    """All rows; each has a path and a label, and no two labels differ by blanks around them."""
     rows = read_rows(manifest)
     bad = {label for label in set(rows.labels) if not label or label != label.strip()}
-    if bad:
+    if bad or "" in rows.paths:
         errors = [
             f"line {line}: expected a label without blanks around it, got {label!r}"
-            for line, label in zip(rows.lines, rows.labels, strict=True)
-            if label in bad
+            if path
+            else f"line {line}: no path"
+            for line, path, label in zip(rows.lines, rows.paths, rows.labels, strict=True)
+            if label in bad or not path
         ]
         raise ManifestError(together(manifest, errors, len(rows.paths)))
     return rows

@@ -26,7 +26,7 @@ from gcvideo.yaml_keys import doubled_key
 
 settings.register_profile(
     "quick",
-    max_examples=50,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
@@ -123,7 +123,7 @@ def test_squares_lie_in_the_frame_and_in_order(geometry, room):
     assert room - last <= 1
 
 
-@settings(max_examples=25)
+@settings(max_examples=50)
 @given(
     st.sampled_from(tuple(GEOMETRIES)), st.integers(4, 40), st.integers(4, 40), st.integers(2, 24), st.integers(0, 9),
     st.sampled_from((1, 3)),
@@ -137,7 +137,7 @@ def test_fixed_views_are_squares_of_the_frames(geometry, height, width, size, mo
         assert (square == 7).all()
 
 
-@settings(max_examples=25)
+@settings(max_examples=50)
 @given(
     st.integers(4, 40), st.integers(4, 40), st.integers(2, 24), st.integers(0, 9), st.integers(0, 9),
     st.floats(0.01, 1), st.integers(0, 2**62),
@@ -155,7 +155,7 @@ def test_random_views_are_squares_of_the_frames(height, width, size, more, jitte
         assert (view == 7).all()
 
 
-@settings(max_examples=25)
+@settings(max_examples=50)
 @given(st.integers(1, 20), st.integers(0, 3), st.integers(0, 40), st.integers(0, 40))
 def test_views_are_filled_in_from_the_training_views(size, more, own_size, own_side):
     augment = Augmentation(size, (size + more, size + more))
