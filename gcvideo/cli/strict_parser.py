@@ -56,11 +56,24 @@ def _causes(lines: Sequence[str]) -> list[str]:
     """The one line of jsonargparse's details that tells the cause.
 
     For a union of types, jsonargparse lists an expectation for each of them ("- Expected a <class 'int'>"), and the
-    value in a line of its own.
+    value in a line of its own. What is wrong with the name of a class stands in two lines.
     """
     value = next((line.partition(": ")[2] for line in lines if line.startswith("Given value: ")), None)
     if value is None:
-        return [line for line in lines if re.search(r"^Expected|line \d+, column", line)][-1:]
+        last = [line for line in lines if re.search(r"^Expected|line \d+, column|^Unable to load config", line)][-1:]
+        return [_type_names(line).replace("Expected a ", "Expected ") for line in last]
+    details = list(zip(lines, [*lines[1:], ""], strict=True))
+    problems = [f"{line.removeprefix('- ')} {after}" for line, after in details if line.startswith("- Problem with")]
+    problems += [f"{line.removeprefix('- ')}: {value}" for line in lines if line.startswith("- Import path does not")]
+    if problems:
+        return problems[:1]
     types = [line.removeprefix("- Expected ").removeprefix("a ") for line in lines if line.startswith("- Expected ")]
-    names = [re.sub(r"<class '([\w.]+)'>", r"\1", name).replace("NoneType", "null") for name in types]
+    types = ["name of a class, with its package" if "import path" in name else name for name in types]
+    names = dict.fromkeys(_type_names(name).partition(". Got value")[0] for name in types)
     return [f"Expected {' or '.join(names)}. Got value: {value}"]
+
+
+def _type_names(text: str) -> str:
+    """Python's names of types as a user of YAML knows them."""
+    text = re.sub(r"<class '([\w.]+)'>", r"\1", text).replace("NoneType", "null")
+    return re.sub(r"typing\.Literal\[(.*?)\]", r"one of \1", text)

@@ -31,10 +31,13 @@ from gcvideo.cli.checkpoints import (
     checkpoint_to_resume,
     refuse_other_classes,
 )
+from gcvideo.cli.config_files import check_config_files
 from gcvideo.cli.strict_parser import StrictParser
 from gcvideo.cli.trusted import restrict_imports
+from gcvideo.cli.user_errors import lightning_errors, one_line, out_of_memory
+from gcvideo.cli.values import check_values
 from gcvideo.data.datamodule import VideoDataModule
-from gcvideo.data.manifest import read_class_names
+from gcvideo.data.manifest import manifest_of, read_class_names
 from gcvideo.errors import UsageError
 from gcvideo.files import remove_partial, replacing
 from gcvideo.locking import locked
@@ -140,6 +143,7 @@ class GcvideoCLI(LightningCLI):
             except UnicodeDecodeError as error:
                 raise UsageError(f"a configuration file is not text in UTF-8: {error}") from error
         self.set_by_user = parser.parse_args(args, defaults=False)[self.verb]  # command line and files only
+        check_values(self.verb, self.config[self.verb])  # here, because Lightning sets the seed next
         check_block_options(self._parser(self.verb), self.config[self.verb].model)
 
     def _parse_ckpt_path(self) -> None:
@@ -163,7 +167,8 @@ class GcvideoCLI(LightningCLI):
         if self.verb != "fit":
             self._adopt_settings(config)
         if config.model.class_names is None:
-            config.model.class_names = config.data.class_names or read_class_names(config.data.manifest or "")
+            names = config.data.class_names
+            config.model.class_names = read_class_names(manifest_of(config.data.manifest)) if names is None else names
         if config.ckpt_path is not None:
             refuse_other_classes(config.ckpt_path, config.model.class_names)
         config.data.class_names = list(config.model.class_names)
@@ -204,12 +209,16 @@ class GcvideoCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except ValueError as error:
-            raise UsageError(str(error)) from error
+            raise UsageError(one_line(error)) from error
         checkpoint = self.config_init[self.verb].ckpt_path
         if checkpoint is not None:
             refuse_other_network(self.model, checkpoint)  # before anything of the run is touched
         self.model.starts_from_weights = checkpoint is None
         self.datamodule.accept_changes = self.config_init[self.verb].accept_changes
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        with out_of_memory(self.verb, self.datamodule.hparams):
+            super()._run_subcommand(subcommand)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self.config[self.verb]
@@ -340,6 +349,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     for message in _NOT_APPLICABLE:
         warnings.filterwarnings("ignore", message=message)
     sys.path.append(os.getcwd())  # for --model.net my_package.MyNet; last, so that it hides nothing
-    with ExitStack() as locks:
+    check_config_files(args)
+    with lightning_errors(), ExitStack() as locks:
         GcvideoCLI(verb, list(args), locks)
     return 0

@@ -1,18 +1,20 @@
 """The data side of a run: manifests, settings and loaders."""
 
 import gc
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader, Sampler
 
 from gcvideo.data.batch import collate
 from gcvideo.data.dataset import EvalDataset, TrainDataset
 from gcvideo.data.decode import DEFAULT_DECODER, DecoderName
-from gcvideo.data.listing import ManifestError
-from gcvideo.data.manifest import read_class_names, read_manifest, videos_at
+from gcvideo.data.manifest import manifest_of, manifest_warnings, read_class_names, read_manifest, videos_at
+from gcvideo.data.memory import check_item, check_loaded
 from gcvideo.data.position import Order, Position, dump, resume
 from gcvideo.data.samplers import EvalSampler, Share, TrainSampler
 from gcvideo.data.sampling import Clip
@@ -22,6 +24,8 @@ from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.data.videos import Videos
 from gcvideo.errors import UsageError
 from gcvideo.settings import as_plain, as_settings
+
+MAX_WORKERS = 512
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ class Splits:
     def of_stage(self, stage: str) -> str:
         """The split of Lightning's stage "fit", "validate" or "test"."""
         return {"fit": self.train, "validate": self.val, "test": self.test}[stage]
+
+    @property
+    def evaluated(self) -> tuple[str, str]:
+        """The splits that are not trained on."""
+        return self.val, self.test
 
 
 VideoDataset = TrainDataset | EvalDataset
@@ -72,8 +81,8 @@ class Loading:
     def __post_init__(self) -> None:
         if self.eval_batch_size < 1:
             raise ValueError(f"expected loading.eval_batch_size >= 1, got {self.eval_batch_size}")
-        if self.timeout_s < 0:
-            raise ValueError(f"expected loading.timeout_s >= 0, got {self.timeout_s}")
+        if not 0 <= self.timeout_s < math.inf:  # False for nan, too
+            raise ValueError(f"expected a finite loading.timeout_s >= 0, got {self.timeout_s}")
         if not 0 <= self.max_broken < 1:
             raise ValueError(f"expected loading.max_broken in [0, 1), got {self.max_broken}")
 
@@ -96,7 +105,7 @@ class VideoDataModule(pl.LightningDataModule):
         views: which views a test takes of each video; as an attribute, `size` and `short_side` are filled in.
         decoder: library that decodes; a video that it would read wrongly is a broken video.
         batch_size: training clips for each device.
-        num_workers: decoding processes for each device.
+        num_workers: decoding processes for each device, at most 512.
         loading: batches of an evaluation, time-out, what happens with broken videos.
         seed: of the data order and of every random view.
         predict: a video file or a folder of them, for `predict`.
@@ -130,13 +139,20 @@ class VideoDataModule(pl.LightningDataModule):
         predict: str | None = None,
     ):
         super().__init__()
-        if batch_size < 1 or num_workers < 0:
-            raise ValueError(f"expected batch_size >= 1 and num_workers >= 0, got {batch_size} and {num_workers}")
+        if batch_size < 1 or not 0 <= num_workers <= MAX_WORKERS:
+            raise ValueError(
+                f"expected data.batch_size >= 1 and data.num_workers in 0 to {MAX_WORKERS}, got {batch_size} and "
+                f"{num_workers}"
+            )
+        if not 0 <= seed < 2**63:
+            raise ValueError(f"expected data.seed in 0 to 2**63 - 1, got {seed}")
         self.manifest, self.root, self._class_names = manifest, root, class_names
         self.splits, self.clip = as_settings(Splits, splits), as_settings(Clip, clip)
         self.augment, self.loading = as_settings(Augmentation, augment), as_settings(Loading, loading)
         requested_views = as_settings(Views, views)
         self.views = requested_views.resolved(self.augment)
+        check_item("augment", 1, self.clip.frames, self.augment.size)
+        check_item("views", self.views.temporal * self.views.spatial, self.clip.frames, self.views.size or 0)
         self.decoder, self.batch_size, self.num_workers, self.seed = decoder, batch_size, num_workers, seed
         self.predict_path = predict
         self.datasets: dict[str, VideoDataset] = {}
@@ -175,13 +191,8 @@ class VideoDataModule(pl.LightningDataModule):
             ManifestError: neither a list of names nor a usable manifest was passed.
         """
         if self._class_names is None:
-            self._class_names = read_class_names(self._manifest())
+            self._class_names = read_class_names(manifest_of(self.manifest))
         return self._class_names
-
-    def _manifest(self) -> str:
-        if self.manifest is None:
-            raise ManifestError("data.manifest is not set: expected a CSV with the columns path, label, split")
-        return self.manifest
 
     def setup(self, stage: str) -> None:
         """Read what a stage ('fit', 'validate', 'test' or 'predict') needs; all problems are raised here."""
@@ -198,11 +209,33 @@ class VideoDataModule(pl.LightningDataModule):
             self.datasets["test"] = self._eval_dataset(self._videos("test"), self.views)
         if stage == "predict":
             self.datasets["predict"] = self._eval_dataset(videos_at(self.predict_path), self.views)
+        self._check_memory()
+        if stage == "fit" and (self.trainer is None or self.trainer.is_global_zero):
+            for text in manifest_warnings(manifest_of(self.manifest), self.splits.train, self.splits.evaluated):
+                rank_zero_warn(text)
 
     def _videos(self, stage: str) -> Videos:
         return read_manifest(
-            self._manifest(), self.splits.of_stage(stage), self.root, self.class_names, self.loading.outside_root
+            manifest_of(self.manifest),
+            self.splits.of_stage(stage),
+            self.root,
+            self.class_names,
+            self.loading.outside_root,
         )
+
+    def _check_memory(self) -> None:
+        """Refuse batches that this machine can't hold, before a worker is started."""
+        views, side = self.views.temporal * self.views.spatial, self.views.size or 0
+        for stage, dataset in self.datasets.items():
+            batch, items, size = {
+                "fit": (f"data.batch_size {self.batch_size}", self.batch_size, self.augment.size),
+                "validate": (
+                    f"loading.eval_batch_size {self.loading.eval_batch_size}",
+                    self.loading.eval_batch_size,
+                    side,
+                ),
+            }.get(stage, (f"data.views: {views} views of a video", views, side))
+            check_loaded(batch, items * 3 * self.clip.frames * size * size, min(self.num_workers, len(dataset)))
 
     def _eval_dataset(self, videos: Videos, views: Views, while_training: bool = False) -> EvalDataset:
         skip = self.loading.skip_broken
@@ -217,8 +250,9 @@ class VideoDataModule(pl.LightningDataModule):
         # Whole batches only, and equally many on every rank: a rank with one more would wait for the others for ever.
         batches = len(dataset) // world_size // self.batch_size
         if batches == 0:
-            raise ValueError(
-                f"{len(dataset)} training videos on {world_size} device(s) do not fill one batch of {self.batch_size}"
+            raise UsageError(
+                f"{len(dataset)} training videos on {world_size} device(s) do not fill one batch of {self.batch_size}: "
+                f"lower data.batch_size"
             )
         repeats = False
         if self.trainer is not None:

@@ -21,9 +21,11 @@ from pathlib import Path
 
 from gcvideo.errors import UsageError
 
-MAX_ERRORS_SHOWN = 10
+MAX_ERRORS_SHOWN = 4  # with the line above them: five
 MAX_CLASSES = 100_000
 """More labels are a mistake: a column of numbers or of names of files. (ImageNet-21k has 21,841 classes.)"""
+MAX_DEPTH = 4
+"""Of folders below a manifest's own: deep enough to find what does not fit, and an end for a link to a folder above."""
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".jpg", ".jpeg", ".png", ".webp")
 """Suffixes of the videos and images that are looked for in a folder."""
 
@@ -118,10 +120,11 @@ def class_names_of(rows: Rows) -> list[str]:
 
 
 def together(manifest: Path, errors: Sequence[str], rows: int) -> str:
-    """One message of many problems, the first ones shown."""
-    shown = "\n  ".join(errors[:MAX_ERRORS_SHOWN])
-    more = f"\n  ... and {len(errors) - MAX_ERRORS_SHOWN} more" if len(errors) > MAX_ERRORS_SHOWN else ""
-    return f"{manifest}: {len(errors)} problem(s) in {rows} rows:\n  {shown}{more}"
+    """One message of many problems, the first ones shown; at most five lines."""
+    shown = list(errors)
+    if len(errors) > MAX_ERRORS_SHOWN:
+        shown = [*errors[: MAX_ERRORS_SHOWN - 1], f"... and {len(errors) - MAX_ERRORS_SHOWN + 1} more"]
+    return "\n  ".join([f"{manifest}: {len(errors)} problem(s) in {rows} rows:", *shown])
 
 
 @contextmanager
@@ -177,6 +180,8 @@ def _folder_rows(folder: Path) -> Rows:
     files = []
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]  # in place: os.walk enters what is left
+        if folders and len(Path(parent).relative_to(folder).parts) == MAX_DEPTH:
+            raise ManifestError(f"{parent}/{min(folders)} is nested too deeply: expected split/class/file")
         paths = [Path(parent, name).relative_to(folder) for name in names if not name.startswith(".")]
         files += [path for path in paths if path.suffix.lower() in SUFFIXES]
     files.sort()  # os.walk has the order of the file system, which differs between machines

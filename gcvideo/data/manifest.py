@@ -20,6 +20,7 @@ from gcvideo.data.listing import (
     together,
 )
 from gcvideo.data.shards.reading import ShardedVideos, is_url, shards_of
+from gcvideo.data.splits import split_warnings
 from gcvideo.data.videos import Videos
 
 _LISTED_FROM = 32
@@ -59,7 +60,24 @@ def read_manifest(
 
 def read_class_names(manifest: str | Path) -> list[str]:
     """Class names of a manifest, all splits; see `class_names_of`."""
-    return class_names_of(read_rows(Path(manifest)))
+    return class_names_of(_complete_rows(Path(manifest)))
+
+
+def manifest_of(option: str | None) -> str:
+    """The setting `data.manifest`.
+
+    Raises:
+        ManifestError: it isn't set. An empty one would be the current folder.
+    """
+    if not option:
+        raise ManifestError("data.manifest is not set: expected a CSV with the columns path, label, split")
+    return option
+
+
+def manifest_warnings(manifest: str | Path, train: str, evaluated: Sequence[str]) -> list[str]:
+    """What is strange in the splits of a manifest, a line each; see `split_warnings`."""
+    with no_garbage_collection():
+        return [f"{manifest}: {text}" for text in split_warnings(read_rows(Path(manifest)), train, evaluated)]
 
 
 def videos_at(path: str | None) -> Videos:
@@ -82,7 +100,7 @@ def videos_at(path: str | None) -> Videos:
 def _read(
     manifest: Path, split: str | None, root: str | Path | None, class_names: Sequence[str] | None, outside_root: bool
 ) -> Videos:
-    rows = read_rows(manifest)
+    rows = _complete_rows(manifest)
     # Before the split is selected: an index must mean the same class in training and in evaluation.
     names = list(class_names) if class_names is not None else class_names_of(rows)
     rows = _normalised(rows if split is None else _of_split(manifest, rows, split))
@@ -93,6 +111,22 @@ def _read(
     if misplaced or -1 in labels or len(set(rows.paths)) < len(rows.paths):
         raise ManifestError(together(manifest, _problems(rows, labels, len(names), misplaced), len(rows.paths)))
     return videos
+
+
+def _complete_rows(manifest: Path) -> Rows:
+    """All rows; each has a path and a label, and no two labels differ by blanks around them."""
+    rows = read_rows(manifest)
+    bad = {label for label in set(rows.labels) if not label or label != label.strip()}
+    if bad or "" in rows.paths:
+        errors = [
+            f"line {line}: expected a label without blanks around it, got {label!r}"
+            if path
+            else f"line {line}: no path"
+            for line, path, label in zip(rows.lines, rows.paths, rows.labels, strict=True)
+            if label in bad or not path
+        ]
+        raise ManifestError(together(manifest, errors, len(rows.paths)))
+    return rows
 
 
 def _of_split(manifest: Path, rows: Rows, split: str) -> Rows:

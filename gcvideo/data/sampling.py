@@ -23,6 +23,7 @@ is stepped through twice as fast as one of 30 fps.
 Letters: V views in time, T frames of a clip.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -32,14 +33,17 @@ from torch import Tensor
 ShortVideo = Literal["loop", "hold"]
 Spacing = Literal["stride", "slowfast", "mmaction"]
 
+MAX_FRAMES = 4096
+"""Frames of a clip, and frames between them, at most: a clip of 340x256 is then decoded into 1 GiB."""
+
 
 @dataclass(frozen=True)
 class Clip:
     """What a clip is.
 
     Args:
-        frames: T, frames of a clip.
-        stride: distance of neighbouring frames; "8x8" is 8 frames at stride 8.
+        frames: T, frames of a clip, at most 4096.
+        stride: distance of neighbouring frames, at most 4096; "8x8" is 8 frames at stride 8.
         target_fps: count the stride in frames of this rate; default raw frames of the file.
         short: what a video shorter than a clip does: start again at frame 0 ("loop") or repeat its last frame
             ("hold"). With spacing "slowfast" it always holds.
@@ -58,13 +62,13 @@ class Clip:
 
     def __post_init__(self) -> None:
         for name in ("frames", "stride"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected clip.{name} >= 1, got {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= MAX_FRAMES:
+                raise ValueError(f"expected clip.{name} in 1 to {MAX_FRAMES}, got {getattr(self, name)}")
         for name, choices in (("short", get_args(ShortVideo)), ("spacing", get_args(Spacing))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"expected clip.{name} to be one of {choices}, got {getattr(self, name)!r}")
-        if self.target_fps is not None and not self.target_fps > 0:
-            raise ValueError(f"expected clip.target_fps > 0, got {self.target_fps}")
+        if self.target_fps is not None and not 0 < self.target_fps < math.inf:
+            raise ValueError(f"expected a finite clip.target_fps > 0, got {self.target_fps}")
         if self.spacing == "slowfast" and self.target_fps is None:
             raise ValueError(
                 "clip.spacing slowfast counts in seconds: expected clip.target_fps (PySlowFast's recipes: 30), got None"

@@ -24,6 +24,9 @@ from gcvideo.data.geometry import GEOMETRIES, Geometry, check_geometry, scaled
 
 SpatialViews = Literal[1, 3]
 
+MAX_SIDE = 4096
+"""Pixels of a side that frames are scaled to, at most."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -31,7 +34,8 @@ class Augmentation:
 
     Args:
         size: S, side of a training view in pixels.
-        short_side: smallest and largest length, in pixels, that the short side of the frames is scaled to.
+        short_side: smallest and largest length, in pixels, that the short side of the frames is scaled to; at most
+            4096.
         min_area: take boxes of random area and shape (as ImageNet's and mmaction2's recipes) instead of the short-side
             jitter; the smallest area as a fraction of the frame, 0.08 in most recipes.
         flip: mirror half of the clips; switch it off where left and right are classes.
@@ -50,9 +54,9 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         check_geometry("augment.geometry", self.geometry)
-        if len(self.short_side) != 2 or not 1 <= self.size <= self.short_side[0] <= self.short_side[1]:
+        if len(self.short_side) != 2 or not 1 <= self.size <= self.short_side[0] <= self.short_side[1] <= MAX_SIDE:
             raise ValueError(
-                f"expected 1 <= augment.size <= augment.short_side[0] <= augment.short_side[1], "
+                f"expected 1 <= augment.size <= augment.short_side[0] <= augment.short_side[1] <= {MAX_SIDE}, "
                 f"got size {self.size}, short_side {self.short_side}"
             )
         if self.min_area is not None and not 0 < self.min_area <= 1:
@@ -78,7 +82,7 @@ class Views:
         temporal: clips, spread evenly; papers take 10.
         spatial: squares of each clip, 1 (centre) or 3 along the long side; papers take 3.
         size: side of a view in pixels; default that of a training view.
-        short_side: length in pixels that the short side is scaled to; default the smallest of training.
+        short_side: length in pixels that the short side is scaled to, at most 4096; default the smallest of training.
         geometry: how sizes and margins are rounded: "gcvideo" as in mmaction2, or "slowfast" as in PySlowFast.
 
     Raises:
@@ -99,8 +103,8 @@ class Views:
             raise ValueError(f"expected views.spatial to be one of {get_args(SpatialViews)}, got {self.spatial}")
         for name in ("size", "short_side"):
             length = getattr(self, name)
-            if length is not None and length < 1:
-                raise ValueError(f"expected views.{name} >= 1, got {length}")
+            if length is not None and not 1 <= length <= MAX_SIDE:
+                raise ValueError(f"expected views.{name} in 1 to {MAX_SIDE}, got {length}")
         if self.size is not None and self.short_side is not None and self.size > self.short_side:
             raise ValueError(f"expected views.size <= views.short_side, got {self.size} > {self.short_side}")
 

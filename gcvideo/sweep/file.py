@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from gcvideo.errors import UsageError
+from gcvideo.yaml_keys import doubled_key
 from gcvideo.yaml_text import load_yaml
 
 REQUIRED = ("name", "config", "variants", "baseline", "seeds")
@@ -153,7 +154,12 @@ def _is_settings(value: Any) -> bool:
 
 def _read_yaml(path: str, label: str) -> Any:
     try:
-        return load_yaml(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        content = load_yaml(text)  # first, because it has limits
+        doubled = doubled_key(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         one_line = " ".join(str(error).split())
         raise UsageError(f"{label}: {one_line}") from error
+    if doubled:
+        raise UsageError(f"{path}:{doubled.line}: {doubled}")
+    return content

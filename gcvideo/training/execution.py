@@ -19,8 +19,8 @@ class Pixels:
 
     def __post_init__(self) -> None:
         for name, value in (("mean", self.mean), ("std", self.std)):
-            if torch.tensor(value).numel() not in (1, 3):
-                raise ValueError(f"pixels.{name} must be one number or three, got {value}")
+            if torch.tensor(value).numel() not in (1, 3) or not torch.tensor(value, device="cpu").isfinite().all():
+                raise ValueError(f"pixels.{name} must be one finite number or three, got {value}")
         if torch.tensor(self.std, device="cpu").min() <= 0:  # also under `torch.device("meta")`
             raise ValueError(f"pixels.std must be positive, got {self.std}")
 

@@ -4,6 +4,7 @@ Recipes: "SlowFast Networks" (arXiv:1812.03982), section 4: SGD with Nesterov mo
 (arXiv:1706.02677) for the linear scaling rule and for no weight decay on the parameters of normalization layers.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -79,8 +80,8 @@ class Optimization:
             raise ValueError(f"optim.nesterov false would have no effect with optim.name {self.name}: remove it")
         if self.decay not in _DECAYED:
             raise ValueError(f"optim.decay must be one of {tuple(_DECAYED)}, got {self.decay!r}")
-        if self.weight_decay < 0:
-            raise ValueError(f"optim.weight_decay must not be negative, got {self.weight_decay}")
+        if not 0 <= self.weight_decay < math.inf:  # False for nan, too
+            raise ValueError(f"optim.weight_decay must be a finite number of at least 0, got {self.weight_decay}")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"optim.label_smoothing must be in [0, 1), got {self.label_smoothing}")
 

@@ -58,8 +58,11 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.name not in SCHEDULES:
             raise ValueError(f"schedule.name must be one of {tuple(SCHEDULES)}, got {self.name!r}")
-        if self.warmup_epochs < 0:
-            raise ValueError(f"schedule.warmup_epochs must not be negative, got {self.warmup_epochs}")
+        for name in ("warmup_epochs", "warmup_start", "gamma"):
+            if not 0 <= getattr(self, name) < math.inf:  # False for nan, too
+                raise ValueError(f"schedule.{name} must be a finite number of at least 0, got {getattr(self, name)}")
+        if not all(0 <= milestone < math.inf for milestone in self.milestones):
+            raise ValueError(f"schedule.milestones must be finite numbers of at least 0, got {list(self.milestones)}")
         if (self.name == "multistep") != bool(self.milestones):
             raise ValueError(
                 f"schedule.milestones belong to schedule.name multistep, which needs them; "

@@ -4,6 +4,8 @@ Letters: B videos, V views, T frames, S side, K classes.
 """
 
 import inspect
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -44,7 +46,8 @@ class VideoTask(pl.LightningModule):
     Works with any Trainer and any loader of `Batch`es (tuples of frames, labels and indices).
 
     Args:
-        class_names: index -> name; they travel in the checkpoint. The command line takes them from the manifest.
+        class_names: index -> name, at least two; they travel in the checkpoint. The command line takes them from the
+            manifest.
         network: its name; see `list_models`.
         blocks: which blocks it has; see `create_model`.
         block: where the blocks are and how they are made: `at`, `site` and the options of the block, such as
@@ -94,12 +97,19 @@ class VideoTask(pl.LightningModule):
         execution: Execution = Execution(),
     ):
         super().__init__()
-        if not class_names:
-            raise UsageError("class_names must name at least one class")
+        if class_names is None or len(class_names) < 2:
+            raise UsageError(f"class_names must name at least two classes, got {class_names}")
+        if len(set(class_names)) < len(class_names):
+            raise UsageError("class_names must differ from each other")
         if isinstance(net, str):  # the name of its class, from a checkpoint: which code to import is not its choice
             raise UsageError(f"the checkpoint holds a network of its own, {net}: pass net=<an instance of it>")
         self.optim, self.schedule = as_settings(Optimization, optim), as_settings(Schedule, schedule)
         self.pixels, self.execution = as_settings(Pixels, pixels), as_settings(Execution, execution)
+        if not 0 <= lr < math.inf:  # False for nan, too
+            raise UsageError(f"model.lr must be a finite number of at least 0, got {lr}")
+        if inflation is not None and weights is None:
+            raise UsageError(f"model.inflation {inflation} would have no effect without model.weights: remove it")
+        _refuse_arguments(block or {})
         if net is None:  # what the table of published files says today must not change a checkpoint
             head, block = head_for(weights, head), block_options_for(weights, blocks, block or {})
         # Plain values only: a checkpoint that holds any other class does not load weights-only.
@@ -264,6 +274,15 @@ class VideoTask(pl.LightningModule):
         results = results_of(indices, labels, logits)
         refuse_not_finite(self.trainer, stage, indices, results.scores)
         return results
+
+
+def _refuse_arguments(block: Mapping[str, Any]) -> None:
+    """Refuse arguments of `create_model` among the options of a block: they have settings of their own."""
+    arguments = set(inspect.signature(create_model).parameters) - {"at", "site", "block_options"}
+    if misplaced := sorted(arguments & block.keys()):
+        raise UsageError(
+            f"model.block takes at, site and the options of the block, got {', '.join(misplaced)} (of model itself)"
+        )
 
 
 def _refuse_unused(**settings: Any) -> None:

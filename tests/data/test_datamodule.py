@@ -70,11 +70,12 @@ def test_the_stored_settings_pass_the_safe_loader(synthetic, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     (
-        ({"batch_size": 0}, "expected batch_size >= 1 and num_workers >= 0, got 0 and 4"),
-        ({"num_workers": -1}, "expected batch_size >= 1 and num_workers >= 0, got 8 and -1"),
+        ({"batch_size": 0}, "expected data.batch_size >= 1 and data.num_workers in 0 to 512, got 0 and 4"),
+        ({"num_workers": -1}, "expected data.batch_size >= 1 and data.num_workers in 0 to 512, got 8 and -1"),
+        ({"seed": -1}, r"expected data.seed in 0 to 2\*\*63 - 1, got -1"),
         ({"loading": {"eval_batch_size": 0}}, "expected loading.eval_batch_size >= 1, got 0"),
         ({"loading": {"max_broken": 1.0}}, r"expected loading.max_broken in \[0, 1\), got 1"),
-        ({"loading": {"timeout_s": -1}}, "expected loading.timeout_s >= 0, got -1"),
+        ({"loading": {"timeout_s": -1}}, "expected a finite loading.timeout_s >= 0, got -1"),
         ({"clip": {"frame": 8}}, "Clip: unknown key frame; expected some of frames, stride, target_fps"),
         ({"clip": 8}, "expected Clip or a mapping of its fields, got int"),
         ({"views": {"size": 300}}, "expected views.size <= views.short_side, got 300 > 256"),

@@ -1,11 +1,12 @@
 """Manifests: both forms, and every problem reported with its line."""
 
 import os
+import re
 
 import pytest
 
 from gcvideo.data.listing import ManifestError
-from gcvideo.data.manifest import read_class_names, read_manifest
+from gcvideo.data.manifest import manifest_of, manifest_warnings, read_class_names, read_manifest
 
 
 @pytest.fixture
@@ -112,9 +113,11 @@ def test_all_problems_are_shown_together(folder):
     rows = "".join(f"gone{i}.mp4,x\n" for i in range(12))
     with pytest.raises(ManifestError) as error:
         read_manifest(write(folder, "path,label\n" + rows))
-    assert "12 problem(s) in 12 rows" in str(error.value)
-    assert "line 11: missing" in str(error.value)
-    assert "... and 2 more" in str(error.value)
+    lines = str(error.value).splitlines()
+    assert "12 problem(s) in 12 rows" in lines[0]
+    assert len(lines) == 5
+    assert "line 4: missing" in lines[3]
+    assert lines[4].endswith("... and 9 more")
 
 
 def test_missing_and_binary_manifest(folder):
@@ -182,7 +185,7 @@ def test_folder_with_links(tmp_path):
 
 
 @pytest.mark.parametrize("many", (False, True))
-def test_paths_that_lead_out_of_the_root_are_refused(folder, tmp_path_factory, many):
+def test_paths_that_lead_out_of_the_root_are_refused(folder, tmp_path_factory, monkeypatch, many):
     """Files that are looked for one by one, and in a folder with so many that it is listed."""
     secret = tmp_path_factory.mktemp("elsewhere") / "secret.mp4"
     secret.touch()
@@ -199,6 +202,7 @@ def test_paths_that_lead_out_of_the_root_are_refused(folder, tmp_path_factory, m
     (root / "sub" / "other.mp4").touch()
     good = ["sub/inner.mp4", "sub/../sub/./other.mp4", str(root / "sub" / "inner.mp4")]
     text = "path,label\n" + "".join(rows) + "".join(f"{path},x\n" for path in (*good, *bad))
+    monkeypatch.setattr("gcvideo.data.listing.MAX_ERRORS_SHOWN", len(bad))
     path = write(root, text)
     with pytest.raises(ManifestError) as caught:
         read_manifest(path)
@@ -269,3 +273,57 @@ def test_labels_that_make_too_many_classes(tmp_path, labels):
     manifest.write_text("path,label\n" + "".join(f"{n}.mp4,{label}\n" for n, label in enumerate(labels)))
     with pytest.raises(ManifestError, match="make [0-9,]+ classes, expected at most 100,000"):
         read_class_names(manifest)
+
+
+@pytest.mark.parametrize("label", ("", " ", " x", "x\t"))
+def test_a_label_has_no_blanks_around_it(folder, label):
+    """An empty one would be a class without a name, and ' x' another class than 'x'."""
+    path = write(folder, f"path,label\na.mp4,x\nb c.mp4,{label}\n")
+    for read in (read_manifest, read_class_names):
+        with pytest.raises(ManifestError, match=r"(?s)1 problem.*line 3: expected a label without blanks around it"):
+            read(path)
+
+
+def test_a_link_to_a_folder_above_ends(tmp_path):
+    (tmp_path / "train" / "x").mkdir(parents=True)
+    (tmp_path / "train" / "x" / "a.mp4").touch()
+    (tmp_path / "train" / "loop").symlink_to(tmp_path)
+    with pytest.raises(ManifestError, match=r"is nested too deeply: expected split/class/file"):
+        read_manifest(tmp_path, "train", outside_root=True)
+
+
+def test_a_manifest_that_is_not_set():
+    for option in (None, ""):
+        with pytest.raises(ManifestError, match="data.manifest is not set: expected a CSV"):
+            manifest_of(option)
+
+
+SPLITS = "path,label,split\na.mp4,x,train\n{}b c.mp4,x,val\nsub/d.mp4,x,test\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    (
+        ("", []),
+        ("./a.mp4,x,val\n", [r"1 file\(s\) in both split 'train' and split 'val', such as 'a.mp4' \(lines 2 and 3\)"]),
+        ("a.mp4,x,test\n", [r"1 file\(s\) in both split 'train' and split 'test', such as 'a.mp4' \(lines 2 and 3\)"]),
+        ("sub/./d.mp4,x,val\n", [r"1 file\(s\) in both split 'val' and split 'test', such as 'sub/d.mp4'"]),
+        ("a.mp4,x,unused\n", []),
+        ("e.mp4,y,val\n", [r"1 label\(s\) of split 'val' never occur in split 'train', such as 'y' \(line 3\)"]),
+        ("e.mp4,y,test\n", [r"1 label\(s\) of split 'test' never occur in split 'train', such as 'y' \(line 3\)"]),
+        ("e.mp4,y,train\n", []),
+        ("e.mp4,y,unused\n", []),
+    ),
+)
+def test_splits_that_share_files_or_lack_labels(folder, row, expected):
+    found = manifest_warnings(write(folder, SPLITS.format(row)), "train", ("val", "test"))
+    assert len(found) == len(expected)
+    for text, pattern in zip(found, expected):
+        assert re.search(pattern, text), text
+        assert "\n" not in text
+
+
+def test_splits_that_are_one_on_purpose_or_not_there(folder):
+    path = write(folder, SPLITS.format("a.mp4,y,val\n"))
+    assert manifest_warnings(path, "train", ("train", "gone")) == []
+    assert manifest_warnings(write(folder, "path,label\na.mp4,x\n"), "train", ("val", "test")) == []

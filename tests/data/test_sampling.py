@@ -1,5 +1,7 @@
 """Laws and exact values of the clip sampling."""
 
+import math
+
 import pytest
 import torch
 
@@ -66,9 +68,11 @@ def test_rate_scales_the_stride():
 @pytest.mark.parametrize(
     ("settings", "message"),
     (
-        ({"frames": 0}, "expected clip.frames >= 1, got 0"),
-        ({"stride": -1}, "expected clip.stride >= 1, got -1"),
-        ({"target_fps": 0.0}, "expected clip.target_fps > 0, got 0.0"),
+        ({"frames": 0}, "expected clip.frames in 1 to 4096, got 0"),
+        ({"frames": 100_000}, "expected clip.frames in 1 to 4096, got 100000"),
+        ({"stride": -1}, "expected clip.stride in 1 to 4096, got -1"),
+        ({"target_fps": 0.0}, "expected a finite clip.target_fps > 0, got 0.0"),
+        ({"target_fps": math.nan}, "expected a finite clip.target_fps > 0, got nan"),
         ({"short": "stretch"}, r"expected clip.short to be one of \('loop', 'hold'\), got 'stretch'"),
         ({"spacing": "x"}, r"expected clip.spacing to be one of \('stride', 'slowfast', 'mmaction'\), got 'x'"),
         ({"spacing": "slowfast"}, "expected clip.target_fps .*, got None"),

@@ -121,7 +121,9 @@ def test_every_optimizer_takes_its_settings_and_steps(name):
         ({"momentum": 1.0}, "optim.momentum must be in .0, 1., got 1.0"),
         ({"name": "adamw", "nesterov": False}, "optim.nesterov false would have no effect with optim.name adamw"),
         ({"decay": "none"}, "optim.decay must be one of .'kernels', 'biases', 'all'., got 'none'"),
-        ({"weight_decay": -1.0}, "optim.weight_decay must not be negative, got -1.0"),
+        ({"weight_decay": -1.0}, "optim.weight_decay must be a finite number of at least 0, got -1.0"),
+        ({"weight_decay": float("nan")}, "optim.weight_decay must be a finite number of at least 0, got nan"),
+        ({"momentum": float("nan")}, "optim.momentum must be in .0, 1., got nan"),
         ({"label_smoothing": 1.5}, "optim.label_smoothing must be in .0, 1., got 1.5"),
     ),
 )

@@ -35,7 +35,9 @@ def test_multistep():
     ("settings", "message"),
     (
         ({"name": "poly"}, "schedule.name must be one of .'cosine', 'multistep'., got 'poly'"),
-        ({"warmup_epochs": -1}, "schedule.warmup_epochs must not be negative, got -1"),
+        ({"warmup_epochs": -1}, "schedule.warmup_epochs must be a finite number of at least 0, got -1"),
+        ({"warmup_start": -0.1}, "schedule.warmup_start must be a finite number of at least 0, got -0.1"),
+        ({"gamma": math.nan}, "schedule.gamma must be a finite number of at least 0, got nan"),
         ({"milestones": (1,)}, "belong to schedule.name multistep, which needs them; got cosine with milestones .1."),
         ({"name": "multistep"}, "which needs them; got multistep with milestones .."),
     ),

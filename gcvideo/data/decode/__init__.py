@@ -68,7 +68,7 @@ def open_video(path: str, decoder: DecoderName = DEFAULT_DECODER, data: bytes | 
     Raises:
         VideoDecodeError: missing, empty, not a video, without a video stream, damaged, or of a sort that this decoder
             would read wrongly.
-        ImportError: the decoder is not installed (torchcodec is an extra).
+        UsageError: the decoder is not installed (torchcodec is an extra).
         ValueError: unknown decoder.
     """
     if decoder not in _DECODERS:

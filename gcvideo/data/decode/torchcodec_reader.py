@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gcvideo.data.decode.packets import VideoFile
 from gcvideo.data.decode.reader import VideoDecodeError, read_each_once
+from gcvideo.errors import UsageError
 
 
 def torchcodec_fault(file: VideoFile) -> str | None:
@@ -36,7 +37,7 @@ class TorchcodecReader:
         try:
             from torchcodec.decoders import VideoDecoder
         except (ImportError, RuntimeError, OSError) as error:
-            raise ImportError(
+            raise UsageError(
                 f"decoder torchcodec needs the package torchcodec and FFmpeg's shared libraries "
                 f"(pip install 'gcvideo[torchcodec]'): {str(error).splitlines()[0]}"
             ) from None
