@@ -32,6 +32,7 @@ FRAMEWORKS = ("pytorch_lightning", "torchmetrics")
 # Files -> what they must not import (prefixes).
 FORBIDDEN = {
     "errors.py": ("gcvideo", "torch"),
+    "processes.py": ("gcvideo", "torch"),
     "locking.py": ("gcvideo.data", "gcvideo.models", "gcvideo.training", "torch"),
     "files.py": ("gcvideo", "torch"),
     "figures.py": ("gcvideo", "torch"),

@@ -1,6 +1,8 @@
 """The data side of a run: manifests, settings and loaders."""
 
 import gc
+import signal
+import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +14,7 @@ from gcvideo.data.batch import collate
 from gcvideo.data.dataset import EvalDataset, TrainDataset
 from gcvideo.data.decode import DEFAULT_DECODER, DecoderName
 from gcvideo.data.listing import ManifestError
+from gcvideo.data.loader import WatchedLoader
 from gcvideo.data.manifest import read_class_names, read_manifest, videos_at
 from gcvideo.data.samplers import EvalSampler, Share, TrainSampler
 from gcvideo.data.sampling import Clip
@@ -20,6 +23,7 @@ from gcvideo.data.shards.streams import stream_of
 from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.data.videos import Videos
 from gcvideo.errors import UsageError
+from gcvideo.processes import signal_at_end_of_parent
 from gcvideo.settings import as_plain, as_settings
 
 
@@ -48,7 +52,8 @@ class Loading:
 
     Args:
         eval_batch_size: videos for each device in validation; a test batch has one video, all of its views.
-        timeout_s: seconds to wait for a batch before the run stops; 0 waits for ever.
+        timeout_s: seconds to wait for a batch before the run stops and names the files that were read; 0 waits for
+            ever.
         max_broken: fraction of the training videos that may be broken (they are replaced) before the run stops.
         skip_broken: leave broken videos out of validation and test instead of stopping; the report says how many.
         outside_root: allow paths and links in the manifest that lead out of `root`.
@@ -237,7 +242,8 @@ class VideoDataModule(pl.LightningDataModule):
         options: dict[str, Any] = {
             "num_workers": workers,
             "pin_memory": torch.cuda.is_available(),
-            "timeout": self.loading.timeout_s if workers else 0,  # DataLoader refuses a time-out without workers
+            "limit_s": self.loading.timeout_s,
+            "readings": dataset.readings,
             "worker_init_fn": _start_worker,
             "generator": torch.Generator().manual_seed(self.seed),  # else iterating draws from the global stream
             # Restarted for each epoch, workers would take seconds; a test has one pass.
@@ -246,8 +252,8 @@ class VideoDataModule(pl.LightningDataModule):
         if isinstance(dataset.videos, ShardedVideos):
             # A sampler's order would seek back and forth in the tars: here the workers decide what they read.
             # batch_size=None: streams yield whole batches.
-            return DataLoader(stream_of(dataset, dataset.videos, share, workers), batch_size=None, **options)
-        return DataLoader(
+            return WatchedLoader(stream_of(dataset, dataset.videos, share, workers), batch_size=None, **options)
+        return WatchedLoader(
             dataset,
             batch_size=share.batch_size,
             sampler=self._sampler(dataset, share),
@@ -284,3 +290,10 @@ def _start_worker(worker: int) -> None:
     torch.set_num_threads(1)
     # What is in memory now will stay. A garbage collection that visits it takes 0.1 s, and decoding sets off many.
     gc.freeze()
+    # A terminal and a cluster send these to all processes of a run. It saves first, and still needs its batches.
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(signum, signal.SIG_IGN)
+    # A worker that is stuck would outlive the run. The signal comes when the thread ends that started the worker,
+    # which is no reason to die unless it is the main one.
+    if threading.current_thread().name == "MainThread":
+        signal_at_end_of_parent(signal.SIGKILL)

@@ -109,7 +109,7 @@ class TrainStream(IterableDataset[Batch]):
             if skip >= end - begin:  # a block that was used up before the interruption is not even read
                 skip -= end - begin
                 continue
-            block = dict(read_run(self.videos.root, shards, begin, end))
+            block = dict(read_run(self.videos.root, shards, begin, end, self.dataset.readings.begin))
             indices = list(block)
             for position in self._block_order(epoch, run.role, number, len(block))[skip:]:
                 yield indices[position], block
@@ -154,7 +154,7 @@ class EvalStream(IterableDataset[Batch | None]):
 
     def __iter__(self) -> Iterator[Batch | None]:
         begin, end = self._run(*_worker())
-        videos = read_run(self.videos.root, self.videos.shards, begin, end)
+        videos = read_run(self.videos.root, self.videos.shards, begin, end, self.dataset.readings.begin)
         while chunk := list(islice(videos, self.share.batch_size)):
             yield collate([self.dataset.item(index, data) for index, data in chunk])
 
