@@ -5,6 +5,7 @@ runs nothing at all. No exception and no SIGTERM ends them; another thread and S
 """
 
 import ctypes
+import functools
 import multiprocessing
 import os
 import signal
@@ -32,10 +33,14 @@ def end_now(message: str | None, status: int = 1) -> NoReturn:
     if message is not None and before_end is not None:
         message = before_end(message)
     if message is not None:
-        # Not through sys.stderr, whose lock the main thread may hold.
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\nerror: {message}\n".encode())
+        tell(message)
     kill_children()
     os._exit(status)
+
+
+def tell(message: str) -> None:
+    """Print an error from any thread: not through sys.stderr, whose lock the main thread may hold."""
+    os.write(2, f"\nerror: {message}\n".encode())
 
 
 def kill_children() -> None:
@@ -53,8 +58,14 @@ def signal_at_end_of_parent(signum: signal.Signals) -> None:
 
     Strictly, when the *thread* of the parent ends that started this process.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signum))
+    if (prctl := find_prctl()) is not None:
+        prctl(_PR_SET_PDEATHSIG, int(signum))
+
+
+@functools.cache
+def find_prctl() -> Callable[[int, int], int] | None:
+    """The system call; looked for before a fork, because in the child another thread may hold the loader's lock."""
+    return ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 def is_stopped(pid: int) -> bool:

@@ -66,8 +66,8 @@ FORBIDDEN = {
     "cli/main.py": ("torch", "pytorch_lightning"),
 }  # fmt: skip
 
-# Of its data side, training knows the batch, and the data module by name in the callbacks.
-TRAINING_MAY_IMPORT = ("gcvideo.data.batch", "gcvideo.data.datamodule")
+# Of its data side, training knows the batch, the data module by name in the callbacks, and what a loader raises.
+TRAINING_MAY_IMPORT = ("gcvideo.data.batch", "gcvideo.data.datamodule", "gcvideo.data.loader")
 
 # Packages -> the only files that may import them.
 ONLY_IN = {

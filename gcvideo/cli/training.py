@@ -16,19 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeFloat
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, ProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
+from gcvideo import processes
 from gcvideo.cli.strict_parser import StrictParser
 from gcvideo.data.datamodule import VideoDataModule
+from gcvideo.data.loader import LoaderError, explain
 from gcvideo.data.manifest import read_class_names
 from gcvideo.errors import UsageError
 from gcvideo.models import block_parameters
 from gcvideo.training.callbacks import BrokenVideos, PrintPredictions, Throughput
 from gcvideo.training.checkpoint import read_settings
 from gcvideo.training.precise_bn import PreciseBatchNorm
+from gcvideo.training.rank_launch import watch_ranks
 from gcvideo.training.task import VideoTask
 
 
@@ -82,6 +86,13 @@ class GcvideoCLI(LightningCLI):
             default=None,
             help="before each evaluation of a fit, compute the batch-norm statistics from this many training batches "
             "of each device, at most an epoch; PySlowFast's recipes take 200",
+        )
+        parser.add_argument(
+            "--rank_timeout_s",
+            type=NonNegativeFloat,
+            default=600.0,
+            help="with several devices or nodes: seconds without an answer of one of them, or without any progress, "
+            "before the run stops and tells which it is; 0 waits for ever",
         )
         # Our samplers split the videos among ranks; Lightning's would pad, and so count videos twice.
         parser.set_defaults({"trainer.num_sanity_val_steps": 0, "trainer.use_distributed_sampler": False})
@@ -158,7 +169,9 @@ class GcvideoCLI(LightningCLI):
                 callback.dirpath = str(self.run_dir / "checkpoints")  # where `--ckpt_path` looks
         callbacks = [*own_callbacks, *self._callbacks(config, trainer, own_callbacks)]
         kwargs["logger"] = self._loggers(trainer.get("logger"))
-        return super().instantiate_trainer(callbacks=callbacks, default_root_dir=str(self.run_dir), **kwargs)
+        trainer = super().instantiate_trainer(callbacks=callbacks, default_root_dir=str(self.run_dir), **kwargs)
+        watch_ranks(trainer, config.rank_timeout_s)
+        return trainer
 
     def _callbacks(self, config: Namespace, trainer: Any, own_callbacks: Sequence[Any]) -> list[Any]:
         """What every run has besides the callbacks of the user."""
@@ -263,5 +276,11 @@ def run(verb: str, args: Sequence[str]) -> int:
     for message in _NOT_APPLICABLE:
         warnings.filterwarnings("ignore", message=message)
     sys.path.append(os.getcwd())  # for --model.net my_package.MyNet; last, so that it hides nothing
-    GcvideoCLI(verb, list(args))
+    processes.may_end = True  # this process is ours
+    try:
+        GcvideoCLI(verb, list(args))
+    except RuntimeError as error:
+        if told := explain(error):
+            raise LoaderError(told) from None
+        raise
     return 0

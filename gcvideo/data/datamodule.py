@@ -204,7 +204,7 @@ class VideoDataModule(pl.LightningDataModule):
         # Whole batches only, and equally many on every rank: a rank with one more would wait for the others for ever.
         batches = len(dataset) // world_size // self.batch_size
         if batches == 0:
-            raise ValueError(
+            raise UsageError(
                 f"{len(dataset)} training videos on {world_size} device(s) do not fill one batch of {self.batch_size}"
             )
         trained, repeats = 0, False  # batches of this run before it was interrupted, over all epochs
@@ -233,7 +233,14 @@ class VideoDataModule(pl.LightningDataModule):
         return self._eval_loader("predict", 1)
 
     def _eval_loader(self, stage: str, batch_size: int) -> DataLoader[Any]:
-        return self._loader(stage, Share(*self._rank(), batch_size))
+        rank, world_size = self._rank()
+        # A rank without videos takes no part in what the others gather, and they would wait for it.
+        if len(self.datasets[stage]) < world_size:
+            raise UsageError(
+                f"expected at least one video for each of {world_size} devices to {stage}, got "
+                f"{len(self.datasets[stage])}"
+            )
+        return self._loader(stage, Share(rank, world_size, batch_size))
 
     def _loader(self, stage: str, share: Share) -> DataLoader[Any]:
         """A loader of what this rank reads."""

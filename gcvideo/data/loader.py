@@ -65,10 +65,14 @@ class WatchedLoader(DataLoader[Any]):
             # multiprocessing waits for its processes at exit; a stopped one would never end.
             atexit.register(processes.kill_children)
         _loaders.add(self)
-        with self._limited():  # persistent workers are waited for
+        processes.find_prctl()
+        with self._limited():  # of its second pass on, it waits for persistent workers
             iterator = super().__iter__()
-            self._processes = getattr(iterator, "_workers", [])
-            self._iterator_ref = weakref.ref(iterator)
+        self._processes = getattr(iterator, "_workers", [])
+        self._iterator_ref = weakref.ref(iterator)
+        # Not earlier: a thread that begins while a process is forked may hold a lock that the child needs.
+        if self._stopwatch is None and self.limit_s > 0:
+            self._stopwatch = _Stopwatch(self)
         return self._watched(iterator)
 
     def _watched(self, iterator: Iterator[Any]) -> Iterator[Any]:
@@ -84,8 +88,6 @@ class WatchedLoader(DataLoader[Any]):
     @contextmanager
     def _limited(self) -> Iterator[None]:
         """A wait that ends."""
-        if self._stopwatch is None and self.limit_s > 0:
-            self._stopwatch = _Stopwatch(self)
         try:
             with self._stopwatch or nullcontext():
                 yield
@@ -157,6 +159,11 @@ class WatchedLoader(DataLoader[Any]):
 
 
 _loaders: "weakref.WeakSet[WatchedLoader]" = weakref.WeakSet()
+
+
+def batches_loaded() -> int:
+    """How many batches this process has loaded, by all of its loaders; a sign of life."""
+    return sum(loader.batches for loader in list(_loaders))
 
 
 def explain(error: BaseException) -> str | None:
