@@ -8,9 +8,15 @@ class GcvideoError(Exception):
 
     The message says what is wrong, what was found and what was expected, in at most five lines. The command line
     prints it and exits with `exit_status`.
+
+    Attributes:
+        prefix: in a distributed run, which rank has raised it.
+        is_told: whether another rank prints it.
     """
 
     exit_status = 1
+    prefix = ""
+    is_told = False
 
 
 class UsageError(GcvideoError, ValueError):

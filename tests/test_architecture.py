@@ -33,6 +33,7 @@ FRAMEWORKS = ("pytorch_lightning", "torchmetrics")
 FORBIDDEN = {
     "errors.py": ("gcvideo", "torch"),
     "yaml_text.py": ("gcvideo.data", "gcvideo.models", "gcvideo.training", "torch"),
+    "processes.py": ("gcvideo", "torch"),
     "locking.py": ("gcvideo.data", "gcvideo.models", "gcvideo.training", "torch"),
     "files.py": ("gcvideo", "torch"),
     "figures.py": ("gcvideo", "torch"),
@@ -66,8 +67,8 @@ FORBIDDEN = {
     "cli/main.py": ("torch", "pytorch_lightning"),
 }  # fmt: skip
 
-# Of its data side, training knows the batch, and the data module by name in the callbacks.
-TRAINING_MAY_IMPORT = ("gcvideo.data.batch", "gcvideo.data.datamodule")
+# Of its data side, training knows the batch, the data module by name in the callbacks, and what a loader raises.
+TRAINING_MAY_IMPORT = ("gcvideo.data.batch", "gcvideo.data.datamodule", "gcvideo.data.loader")
 
 # Packages -> the only files that may import them.
 ONLY_IN = {

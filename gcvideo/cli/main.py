@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with printable_warnings():
             return _run(args[0], args[1:])
     except GcvideoError as error:
-        print(f"error: {printable(message_of(error))}", file=sys.stderr)
+        if not error.is_told:
+            print(f"error: {printable(error.prefix + message_of(error))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("stopped; the same command resumes", file=sys.stderr)

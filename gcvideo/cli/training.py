@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeFloat
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, ProgressBar, TQDMProgressBar
@@ -25,6 +26,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from gcvideo import processes
 from gcvideo.cli.adopted import adopted_settings
 from gcvideo.cli.checkpoints import (
     checkpoint_to_evaluate,
@@ -37,6 +39,7 @@ from gcvideo.cli.trusted import restrict_imports
 from gcvideo.cli.user_errors import lightning_errors, one_line, out_of_memory
 from gcvideo.cli.values import check_values
 from gcvideo.data.datamodule import VideoDataModule
+from gcvideo.data.loader import LoaderError, explain
 from gcvideo.data.manifest import manifest_of, read_class_names
 from gcvideo.errors import UsageError
 from gcvideo.files import remove_partial, replacing
@@ -48,6 +51,7 @@ from gcvideo.training.checkpoint_io import SafeCheckpointIO
 from gcvideo.training.last_checkpoint import LastCheckpoint
 from gcvideo.training.precise_bn import PreciseBatchNorm
 from gcvideo.training.random_state import RandomState
+from gcvideo.training.rank_launch import watch_ranks
 from gcvideo.training.task import VideoTask
 
 
@@ -131,6 +135,13 @@ class GcvideoCLI(LightningCLI):
             default=False,
             help="resume although the training videos or their order are no longer those of the checkpoint; an "
             "interrupted epoch then begins anew",
+        )
+        parser.add_argument(
+            "--rank_timeout_s",
+            type=NonNegativeFloat,
+            default=600.0,
+            help="with several devices or nodes: seconds without an answer of one of them, or without any progress, "
+            "before the run stops and tells which it is; 0 waits for ever",
         )
         # Our samplers split the videos among ranks; Lightning's would pad, and so count videos twice.
         parser.set_defaults({"trainer.num_sanity_val_steps": 0, "trainer.use_distributed_sampler": False})
@@ -230,7 +241,9 @@ class GcvideoCLI(LightningCLI):
         callbacks = [*own_callbacks, *self._callbacks(config, trainer, own_callbacks)]
         kwargs["logger"] = self._loggers(trainer.get("logger"))
         kwargs["plugins"] = _with_own_io(trainer.get("plugins"))
-        return super().instantiate_trainer(callbacks=callbacks, default_root_dir=str(self.run_dir), **kwargs)
+        trainer = super().instantiate_trainer(callbacks=callbacks, default_root_dir=str(self.run_dir), **kwargs)
+        watch_ranks(trainer, config.rank_timeout_s)
+        return trainer
 
     def _callbacks(self, config: Namespace, trainer: Any, own_callbacks: Sequence[Any]) -> list[Any]:
         """What every run has besides the callbacks of the user."""
@@ -349,7 +362,13 @@ def run(verb: str, args: Sequence[str]) -> int:
     for message in _NOT_APPLICABLE:
         warnings.filterwarnings("ignore", message=message)
     sys.path.append(os.getcwd())  # for --model.net my_package.MyNet; last, so that it hides nothing
+    processes.may_end = True  # this process is ours
     check_config_files(args)
     with lightning_errors(), ExitStack() as locks:
-        GcvideoCLI(verb, list(args), locks)
+        try:
+            GcvideoCLI(verb, list(args), locks)
+        except RuntimeError as error:
+            if told := explain(error):
+                raise LoaderError(told) from None
+            raise
     return 0

@@ -2,6 +2,8 @@
 
 import gc
 import math
+import signal
+import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch.utils.data import DataLoader, Sampler
 from gcvideo.data.batch import collate
 from gcvideo.data.dataset import EvalDataset, TrainDataset
 from gcvideo.data.decode import DEFAULT_DECODER, DecoderName
+from gcvideo.data.loader import WatchedLoader
 from gcvideo.data.manifest import manifest_of, manifest_warnings, read_class_names, read_manifest, videos_at
 from gcvideo.data.memory import check_item, check_loaded
 from gcvideo.data.position import Order, Position, dump, resume
@@ -23,6 +26,7 @@ from gcvideo.data.shards.streams import EvalStream, stream_of
 from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.data.videos import Videos
 from gcvideo.errors import UsageError
+from gcvideo.processes import signal_at_end_of_parent
 from gcvideo.settings import as_plain, as_settings
 
 MAX_WORKERS = 512
@@ -61,7 +65,8 @@ class Loading:
 
     Args:
         eval_batch_size: videos for each device in validation; a test batch has one video, all of its views.
-        timeout_s: seconds to wait for a batch before the run stops; 0 waits for ever.
+        timeout_s: seconds to wait for a batch before the run stops and names the files that were read; 0 waits for
+            ever.
         max_broken: fraction of the videos of a `fit` that may be broken before it stops. Training replaces them;
             validation skips them, at least one.
         skip_broken: leave any number of broken videos out of validation and test instead of stopping; the report says
@@ -328,7 +333,14 @@ class VideoDataModule(pl.LightningDataModule):
         return self._eval_loader("predict", 1)
 
     def _eval_loader(self, stage: str, batch_size: int) -> DataLoader[Any]:
-        return self._loader(stage, Share(*self._rank(), batch_size))
+        rank, world_size = self._rank()
+        # A rank without videos takes no part in what the others gather, and they would wait for it.
+        if len(self.datasets[stage]) < world_size:
+            raise UsageError(
+                f"expected at least one video for each of {world_size} devices to {stage}, got "
+                f"{len(self.datasets[stage])}"
+            )
+        return self._loader(stage, Share(rank, world_size, batch_size))
 
     def _loader(self, stage: str, share: Share) -> DataLoader[Any]:
         """A loader of what this rank reads."""
@@ -337,7 +349,8 @@ class VideoDataModule(pl.LightningDataModule):
         options: dict[str, Any] = {
             "num_workers": workers,
             "pin_memory": torch.cuda.is_available(),
-            "timeout": self.loading.timeout_s if workers else 0,  # DataLoader refuses a time-out without workers
+            "limit_s": self.loading.timeout_s,
+            "readings": dataset.readings,
             "worker_init_fn": _start_worker,
             "generator": torch.Generator().manual_seed(self.seed),  # else iterating draws from the global stream
             # Restarted for each epoch, workers would take seconds; a test has one pass.
@@ -346,8 +359,8 @@ class VideoDataModule(pl.LightningDataModule):
         if isinstance(dataset.videos, ShardedVideos):
             # A sampler's order would seek back and forth in the tars: here the workers decide what they read.
             # batch_size=None: streams yield whole batches.
-            return DataLoader(stream_of(dataset, dataset.videos, share, workers), batch_size=None, **options)
-        return DataLoader(
+            return WatchedLoader(stream_of(dataset, dataset.videos, share, workers), batch_size=None, **options)
+        return WatchedLoader(
             dataset,
             batch_size=share.batch_size,
             sampler=self._sampler(dataset, share),
@@ -411,3 +424,10 @@ def _start_worker(worker: int) -> None:
     torch.set_num_threads(1)
     # What is in memory now will stay. A garbage collection that visits it takes 0.1 s, and decoding sets off many.
     gc.freeze()
+    # A terminal and a cluster send these to all processes of a run. It saves first, and still needs its batches.
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(signum, signal.SIG_IGN)
+    # A worker that is stuck would outlive the run. The signal comes when the thread ends that started the worker,
+    # which is no reason to die unless it is the main one.
+    if threading.current_thread().name == "MainThread":
+        signal_at_end_of_parent(signal.SIGKILL)

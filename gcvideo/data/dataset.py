@@ -19,7 +19,7 @@ from gcvideo.data.batch import Item
 from gcvideo.data.decode import DecoderName, Reader, VideoDecodeError, open_video
 from gcvideo.data.sampling import Clip, mix_seed
 from gcvideo.data.transforms import Augmentation, Views
-from gcvideo.data.videos import Videos
+from gcvideo.data.videos import Readings, Videos
 from gcvideo.errors import GcvideoError
 
 log = logging.getLogger(__name__)
@@ -39,12 +39,14 @@ class _VideoDataset(Dataset[Item | None]):
         # find, and this process can name it.
         self.broken = torch.zeros(len(videos), dtype=torch.uint8).share_memory_()
         self.allowed_broken = 0  # number of videos
+        self.readings = Readings(videos)
 
     def __len__(self) -> int:
         return len(self.videos)
 
     def _open(self, index: int, data: bytes | None) -> Reader:
         """Open a video, whose contents may be in memory."""
+        self.readings.begin(index)
         video = self.videos[index]
         reader = open_video(video.file, self.decoder, self.videos.contents(index) if data is None else data)
         # Without this check the sampling would raise a ValueError, which is not counted as a broken video.
@@ -145,6 +147,7 @@ class TrainDataset(_VideoDataset):
         # permute() moves no pixels: in memory, channels stay innermost up to the device.
         frames = reader.read(indices[0]).permute(0, 3, 1, 2)  # [T, 3, H, W]
         view = self.augment.view(frames, generator)  # [T, 3, S, S]
+        self.readings.end()
         return view.permute(1, 0, 2, 3)[None]  # [1, 3, T, S, S]
 
     def _count_broken(self, index: int, error: VideoDecodeError) -> None:
@@ -212,7 +215,9 @@ class EvalDataset(_VideoDataset):
         #   clips [[0, 2, 4], [2, 4, 6]]  ->  needed [0, 2, 4, 6],  rows [[0, 1, 2], [1, 2, 3]]
         needed, rows = torch.unique(clips, return_inverse=True)
         frames = reader.read(needed).permute(0, 3, 1, 2)  # [n, 3, H, W]
-        return _arrange(self.views.squares(frames), rows)
+        views = _arrange(self.views.squares(frames), rows)
+        self.readings.end()
+        return views
 
 
 def _arrange(squares: Sequence[Tensor], rows: Tensor) -> Tensor:

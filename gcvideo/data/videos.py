@@ -7,6 +7,7 @@ from typing import NamedTuple, overload
 
 import numpy as np
 import torch
+from torch.utils.data import get_worker_info
 
 
 class Video(NamedTuple):
@@ -64,13 +65,48 @@ class Videos(Sequence[Video]):
         name = os.fsdecode(self._bytes[begin:end].numpy().tobytes())
         return Video(os.path.join(self.root, name), int(self.labels[index]), name)
 
-    def digest(self) -> str:
-        """Of all names and labels in their order, hexadecimal; wherever the files are."""
-        digest = hashlib.sha256()
-        for column in (self._bytes, self._ends, self.labels):
-            digest.update(column.numpy().tobytes())
-        return digest.hexdigest()
-
     def contents(self, index: int) -> bytes | None:
         """Contents of a video that is not a file of its own; None for a file, which the decoder opens itself."""
         return None
+
+    def where(self, index: int) -> str:
+        """Where a video lies, for messages."""
+        return self[index].file
+
+    def digest(self) -> str:
+        """A hash of the names and labels in their order; that of the files' contents would take hours."""
+        digest = hashlib.sha256()
+        for tensor in (self._bytes, self._ends, self.labels):
+            digest.update(tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+
+class Readings:
+    """Which video each loader process is reading, in shared memory: if it gets stuck or is killed, others can tell.
+
+    Args:
+        videos: of the data set.
+    """
+
+    def __init__(self, videos: Videos):
+        self.videos = videos
+        # A row for each worker; the 257th would share that of the first.
+        self._indices = torch.full((256,), -1, dtype=torch.int64).share_memory_()
+
+    def begin(self, index: int) -> None:
+        """This process begins to read a video."""
+        self._indices[_worker() % 256] = index
+
+    def end(self) -> None:
+        """This process has read it."""
+        self._indices[_worker() % 256] = -1
+
+    def file(self, worker: int = 0) -> str | None:
+        """The file that a worker is reading, or this process if there are no workers; None while it reads none."""
+        index = int(self._indices[worker % 256])
+        return None if index < 0 else self.videos.where(index)
+
+
+def _worker() -> int:
+    info = get_worker_info()
+    return 0 if info is None else info.id

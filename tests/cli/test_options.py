@@ -81,7 +81,7 @@ DATA = {
 ELSEWHERE = {"model.net", "model.optim.nesterov", "data.augment.min_area"}
 RUN = {
     "name": "mine", "runs_dir": "elsewhere", "ema_decay": 0.5, "precise_bn": 3, "seed_everything": 4,
-    "save_every_minutes": 2.5, "accept_changes": True,
+    "save_every_minutes": 2.5, "accept_changes": True, "rank_timeout_s": 60.0,
 }  # fmt: skip
 # Arguments of Trainer.fit and the like, which tests/cli/test_cli.py sets or which Lightning owns.
 LIGHTNING = {"ckpt_path", "verbose", "return_predictions", "print_config", "model", "data", "trainer"}

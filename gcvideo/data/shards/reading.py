@@ -11,7 +11,7 @@ import os
 import re
 import tarfile
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -59,16 +59,23 @@ class ShardedVideos(Videos):
         super().__init__(root, names, labels)
         self.shards = tuple(shards)
 
+    def where(self, index: int) -> str:
+        """Name of a video and of its shard."""
+        return f"{self[index].name} in {self._shard_of(index).name}"
+
     def contents(self, index: int) -> bytes:
         """Contents of one video. Reads its shard from the beginning: meant for a few videos, such as a report's.
 
         Raises:
             ShardError: the shard can't be read, or does not hold the video.
         """
-        shard = next(shard for shard in self.shards if shard.first <= index < shard.first + shard.num_videos)
+        shard = self._shard_of(index)
         number = index - shard.first
         _, data = next(_read_shard(self.root, shard, number, number + 1))
         return data
+
+    def _shard_of(self, index: int) -> Shard:
+        return next(shard for shard in self.shards if shard.first <= index < shard.first + shard.num_videos)
 
 
 def shards_of(manifest: Path, column: Sequence[str]) -> list[Shard]:
@@ -95,7 +102,9 @@ def is_url(root: str) -> bool:
     return root.startswith(("http://", "https://"))
 
 
-def read_run(root: str, shards: Sequence[Shard], begin: int, end: int) -> Iterator[tuple[int, bytes]]:
+def read_run(
+    root: str, shards: Sequence[Shard], begin: int, end: int, opening: Callable[[int], None] = lambda index: None
+) -> Iterator[tuple[int, bytes]]:
     """Read the videos at positions [begin, end) of the shards laid end to end.
 
     Args:
@@ -107,6 +116,7 @@ def read_run(root: str, shards: Sequence[Shard], begin: int, end: int) -> Iterat
                 # shards     AAA BB CCCC
                 # positions  012 34 5678
                 # read         A BB C
+        opening: called before a shard is read, with the index of the first video that is read from it.
 
     Yields:
         (index, contents) of each video; the index is that in the manifest.
@@ -119,6 +129,7 @@ def read_run(root: str, shards: Sequence[Shard], begin: int, end: int) -> Iterat
         first = max(begin - start, 0)
         last = min(end - start, shard.num_videos)
         if first < last:
+            opening(shard.first + first)
             yield from _read_shard(root, shard, first, last)
         start += shard.num_videos
 

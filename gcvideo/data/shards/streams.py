@@ -109,7 +109,7 @@ class TrainStream(IterableDataset[Batch]):
             if skip >= end - begin:  # a block that was used up before the interruption is not even read
                 skip -= end - begin
                 continue
-            block = dict(read_run(self.videos.root, shards, begin, end))
+            block = dict(read_run(self.videos.root, shards, begin, end, self.dataset.readings.begin))
             indices = list(block)
             for position in self._block_order(epoch, run.role, number, len(block))[skip:]:
                 yield indices[position], block
@@ -164,7 +164,7 @@ class EvalStream(IterableDataset[Batch | None]):
         if not run:
             return
         due = set(run)  # the run may have gaps
-        read = read_run(self.videos.root, self.videos.shards, run[0], run[-1] + 1)
+        read = read_run(self.videos.root, self.videos.shards, run[0], run[-1] + 1, self.dataset.readings.begin)
         videos = ((index, data) for index, data in read if index in due)
         while chunk := list(islice(videos, self.share.batch_size)):
             yield collate([self.dataset.item(index, data) for index, data in chunk])
