@@ -33,6 +33,7 @@ FRAMEWORKS = ("pytorch_lightning", "torchmetrics")
 FORBIDDEN = {
     "errors.py": ("gcvideo", "torch"),
     "locking.py": ("gcvideo.data", "gcvideo.models", "gcvideo.training", "torch"),
+    "cluster.py": ("gcvideo.data", "gcvideo.dataset_tools", "gcvideo.sweep", "gcvideo.training", "torch"),
     "files.py": ("gcvideo", "torch"),
     "figures.py": ("gcvideo", "torch"),
     "pages.py": ("gcvideo", "torch"),
@@ -59,6 +60,7 @@ FORBIDDEN = {
         "scipy",
     ),
     "training/optim.py": ("gcvideo", "pytorch_lightning"),
+    "training/fit_marker.py": ("gcvideo.training", "gcvideo.data", "torch", *FRAMEWORKS),
     "training/metrics.py": ("gcvideo.data", "gcvideo.models", "pytorch_lightning"),
     "report/*.py": ("gcvideo.sweep", "gcvideo.dataset_tools", "gcvideo.cli", "scipy"),
     "sweep/*.py": ("gcvideo.dataset_tools", "gcvideo.cli"),
@@ -70,6 +72,7 @@ TRAINING_MAY_IMPORT = ("gcvideo.data.batch", "gcvideo.data.datamodule")
 
 # Packages -> the only files that may import them.
 ONLY_IN = {
+    "distributed": ("cluster.py",),
     "decord": ("data/decode/decord_reader.py",),
     "torchcodec": ("data/decode/torchcodec_reader.py",),
     "pytorchvideo": ("models/parts.py",),

@@ -26,7 +26,7 @@ from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.manifest import read_class_names
 from gcvideo.errors import UsageError
 from gcvideo.models import block_parameters
-from gcvideo.training.callbacks import BrokenVideos, PrintPredictions, Throughput
+from gcvideo.training.callbacks import BrokenVideos, FitMarker, PrintPredictions, Throughput
 from gcvideo.training.checkpoint import read_settings
 from gcvideo.training.precise_bn import PreciseBatchNorm
 from gcvideo.training.task import VideoTask
@@ -169,7 +169,7 @@ class GcvideoCLI(LightningCLI):
         if self.verb == "fit":
             callbacks.append(Throughput())
             if trainer.get("enable_checkpointing") is not False:
-                callbacks.append(self._checkpoints(trainer))
+                callbacks += [self._checkpoints(trainer), FitMarker(self.run_dir)]
             if config.ema_decay is not None:
                 callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
             if config.precise_bn is not None:
