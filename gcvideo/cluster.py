@@ -28,7 +28,7 @@ class ClusterError(GcvideoError):
     """The cluster can't do the work; the same command resumes."""
 
 
-class LostJobError(ClusterError):
+class LostJobError(GcvideoError):
     """Every worker that tried a job has died; other jobs are not affected."""
 
 

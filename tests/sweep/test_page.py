@@ -11,7 +11,7 @@ from gcvideo.sweep.outcome import ClassTop1, read_outcomes
 from gcvideo.sweep.plot import plot_classes, plot_curves
 from gcvideo.sweep.results import write_tables
 from tests.pages import HOSTILE, Page
-from tests.sweep.written import write_run
+from tests.sweep.written import mark_finished, write_run
 
 CURVE = (0.3, 0.5, 0.7)
 
@@ -95,6 +95,7 @@ def test_a_sweep_without_all_runs_and_files(tmp_path):
     (folder / "predictions.csv").unlink()
     (folder / "metrics" / "version_0" / "metrics.csv").unlink()
     (folder / "report.json").write_text('{"video_top1": 0.9}')
+    mark_finished(folder)
     write_tables(sweep, read_outcomes(sweep))
     page = read_page(sweep)
     assert "No curves were logged." in page.text
