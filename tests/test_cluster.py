@@ -9,14 +9,18 @@ import threading
 import time
 
 import pytest
+import torch
 
 from gcvideo import cluster as cluster_module
 from gcvideo.cli.main import main
 from gcvideo.cluster import ClusterError, LostJobError, connect
 from gcvideo.dataset_tools.h264 import write_video
 from gcvideo.dataset_tools.pool import NoResult, open_pool, run_all
+from gcvideo.locking import LockedError, locked
+from gcvideo.sweep.execute import LOCK
 from tests.conftest import numbered_frames
 from tests.local_cluster import end_the_worker, local_cluster, starts, work
+from tests.sweep.written import write_small_sweep
 
 pytestmark = pytest.mark.slow
 
@@ -82,7 +86,8 @@ def test_prepare_and_check_write_the_same_files(tmp_path, raw, workers, monkeypa
     shutil.copytree(raw, "raw")
     settings = ["--short_side", "96", "--preset", "veryfast"]
     assert main(["prepare", "raw", "local", *settings, "--workers", "2"]) == 1  # one video is broken
-    killed = kill_after_the_first_video(tmp_path / "far" / ".prepare", pids)
+    journal = tmp_path / "far" / ".prepare" / "1-of-1.jsonl"
+    killed = kill_when(lambda: journal.exists() and journal.read_text(), pids)
     assert main(["prepare", "raw", "far", *settings, "--scheduler", address]) == 1
     assert killed()
     assert files_of(tmp_path / "far") == files_of(tmp_path / "local")
@@ -92,14 +97,14 @@ def test_prepare_and_check_write_the_same_files(tmp_path, raw, workers, monkeypa
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
 
 
-def kill_after_the_first_video(folder, pids):
-    """Kill one of the workers when the journal in a folder has a line; returns a function that waits for it."""
+def kill_when(condition, pids):
+    """Kill all workers once a condition holds; returns a function that waits for it."""
 
     def kill():
-        journal = folder / "1-of-1.jsonl"
-        while not (journal.exists() and journal.read_text()):
+        while not condition():
             time.sleep(0.01)
-        os.kill(pids()[0], signal.SIGKILL)
+        for pid in pids():
+            os.kill(pid, signal.SIGKILL)
 
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
@@ -148,8 +153,62 @@ def test_no_scheduler_and_no_dask(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == "error: --scheduler needs dask: pip install 'gcvideo[cluster]'\n"
 
 
+def test_a_sweep_has_the_same_runs(tmp_path, workers, synthetic, monkeypatch):
+    """A worker is killed while it trains: its fit ends, and another worker resumes the run."""
+    address, pids = workers
+    monkeypatch.setenv("OMP_NUM_THREADS", str(os.cpu_count()))  # as on the workers, which run one task at a time
+    runs = []
+    for place in ("local", "far"):
+        (tmp_path / place).mkdir()
+        file = write_small_sweep(tmp_path / place, synthetic, max_epochs=3)
+        runs.append(tmp_path / place / "runs" / "s" / "none-seed0")
+        if place == "local":
+            assert main(["sweep", str(file)]) == 0
+            continue
+        killed = kill_when((runs[1] / "metrics" / "version_0" / "metrics.csv").exists, pids)
+        assert main(["sweep", str(file), "--scheduler", address]) == 0
+        assert killed()
+    assert (runs[0] / "predictions.csv").read_bytes() == (runs[1] / "predictions.csv").read_bytes()
+    states = [torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"] for run in runs]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert len(list((runs[1] / "metrics").iterdir())) > 1  # there was a second fit
+
+
+def test_a_sweep_on_a_cluster_is_stopped(tmp_path, workers, synthetic):
+    """Ctrl-C, then SIGKILL, to the command: the fit on the worker ends."""
+    address, _ = workers
+    file = write_small_sweep(tmp_path, synthetic, max_epochs=500)
+    run = tmp_path / "runs" / "s" / "none-seed0"
+    for session, signum in enumerate((signal.SIGINT, signal.SIGKILL)):
+        command = [sys.executable, "-m", "gcvideo", "sweep", str(file), "--scheduler", address]
+        sweep = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 120
+        while not (run / "metrics" / f"version_{session}" / "metrics.csv").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        sweep.send_signal(signum)
+        error = sweep.communicate(timeout=90)[1]
+        if signum == signal.SIGINT:
+            assert "error: stopped by SIGINT: 0 of 1 runs are done; the same command resumes\n" in error
+            assert sweep.returncode == 130
+        else:
+            while is_locked(run):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        assert not is_locked(run)
+
+
+def is_locked(folder):
+    try:
+        with locked(folder, LOCK):
+            return False
+    except LockedError:
+        return True
+
+
 OWN_CLUSTER = """
 from tests.local_cluster import end_the_worker, local_cluster, starts, work
+from tests.sweep.written import write_small_sweep
 if __name__ == "__main__":
     with local_cluster(1) as (address, pids):
         print(address, *pids(), flush=True)

@@ -21,7 +21,7 @@ from gcvideo.sweep.file import Run, Sweep
 from gcvideo.sweep.outcome import FINISHED, read_outcome
 from gcvideo.sweep.run import run_sweep
 from gcvideo.training.fit_marker import NAME, finished_checkpoint, write_fit_marker
-from tests.sweep.written import write_run
+from tests.sweep.written import write_run, write_small_sweep
 
 pytestmark = pytest.mark.slow
 
@@ -119,15 +119,20 @@ class StandIn:
 
     def processes(self):
         """Those that work in the folder of the run."""
-        found = {}
-        for entry in Path("/proc").iterdir():
-            try:
-                command = (entry / "cmdline").read_bytes().decode().split("\0")
-            except (OSError, UnicodeDecodeError):
-                continue
-            if str(self.run) in command and "gcvideo.sweep.supervisor" not in command:
-                found[int(entry.name)] = command
-        return found
+        return processes_with(str(self.run))
+
+
+def processes_with(argument):
+    """Process ids of the commands that have an argument, without their supervisors."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().decode().split("\0")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if argument in command and "gcvideo.sweep.supervisor" not in command:
+            found.append(int(entry.name))
+    return found
 
 
 def wait_for(condition, what, seconds=60):
@@ -214,58 +219,26 @@ def test_a_run_that_another_process_works_on(tmp_path, faults, monkeypatch, caps
         assert "learning_rate" in (folder / "log.txt").read_text() or finishes
 
 
-SMALL = {
-    "data.num_workers": 0, "data.clip.frames": 4, "data.augment.size": 32, "data.augment.short_side": [32, 36],
-    "data.views.temporal": 1, "data.views.short_side": 34, "trainer.enable_progress_bar": False,
-    "trainer.enable_model_summary": False,
-}  # fmt: skip
-
-
 def test_a_real_fit_that_is_stopped(tmp_path, faults, synthetic):
     """SIGTERM in the middle of an epoch, to the fit alone, then to the sweep: no result, and no process is left."""
-    name = "none-seed0"
-    content = {"name": "s", "config": CONFIG, "variants": {"none": {"model.blocks": "none"}}, "baseline": "none"}
-    settings = {**SMALL, "data.manifest": str(synthetic), "trainer.max_epochs": 500}
-    content |= {"seeds": [0], "runs_dir": str(tmp_path / "runs"), "settings": settings}
-    (tmp_path / "s.yaml").write_text(yaml.safe_dump(content))
-    run = tmp_path / "runs" / "s" / name
-    command = [sys.executable, "-m", "gcvideo", "sweep", str(tmp_path / "s.yaml")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for target in ("fit", "sweep"):
+    file = write_small_sweep(tmp_path, synthetic, max_epochs=500)
+    run = tmp_path / "runs" / "s" / "none-seed0"
+    fits = f"--runs_dir={run.parent}"
+    for session, target in enumerate(("fit", "sweep")):
         with faults("sweeps", f"SIGTERM to the real {target} during an epoch", expected="no result, nothing runs on"):
             process = subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path
+                [sys.executable, "-m", "gcvideo", "sweep", str(file)],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
             )
-            checkpoint = run / "checkpoints" / "last.ckpt"
-            before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-            metrics = run / "metrics"
-            sessions = len(list(metrics.glob("*"))) if metrics.exists() else 0
-            wait_for(lambda: has_trained(run, sessions, before), (run / "log.txt"), 120)
-            (fit,) = [pid for pid, command in processes_of(name).items() if "fit" in command]
+            wait_for((run / "metrics" / f"version_{session}" / "metrics.csv").exists, "it trains", 120)
+            (fit,) = processes_with(fits)
             os.kill(fit if target == "fit" else process.pid, signal.SIGTERM)
             output = process.communicate(timeout=120)[0]
             assert process.returncode == (1 if target == "fit" else 143), output
-            assert not processes_of(name)
+            assert not processes_with(fits)
             assert not (run / "report.json").exists()
             assert not (run / NAME).exists()
             assert "top1" not in output
-
-
-def has_trained(run, sessions, before):
-    """Whether a session has saved a checkpoint."""
-    checkpoint = run / "checkpoints" / "last.ckpt"
-    has_begun = len(list((run / "metrics").glob("*"))) > sessions
-    return has_begun and checkpoint.exists() and (not sessions or checkpoint.stat().st_mtime_ns >= before)
-
-
-def processes_of(name):
-    """Process id -> command, of the fits and tests of a run."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        try:
-            command = (entry / "cmdline").read_bytes().decode().split("\0")
-        except (OSError, UnicodeDecodeError):
-            continue
-        if f"--name={name}" in command and "gcvideo.sweep.supervisor" not in command:
-            found[int(entry.name)] = command
-    return found
