@@ -145,6 +145,17 @@ def threads_of_worker() -> int:
     return get_worker().state.nthreads
 
 
+def task_environment() -> dict[str, str]:
+    """Within a task: environment for its child processes, without what dask's nanny has set for the worker.
+
+    Those settings suit a worker, and slow a training down: one thread, and memory that goes back to the system at once.
+    """
+    import dask
+
+    of_nanny = dask.config.get("distributed.nanny.pre-spawn-environ")
+    return {name: value for name, value in os.environ.items() if name not in of_nanny}
+
+
 def _on_worker(version: str, shared: str, function: Callable[..., Any], *args: Any) -> Any:
     """What a worker calls. The checks are cheap, and workers may join at any time."""
     if version != __version__:

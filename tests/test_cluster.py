@@ -153,10 +153,17 @@ def test_no_scheduler_and_no_dask(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == "error: --scheduler needs dask: pip install 'gcvideo[cluster]'\n"
 
 
-def test_a_sweep_has_the_same_runs(tmp_path, workers, synthetic, monkeypatch):
-    """A worker is killed while it trains: its fit ends, and another worker resumes the run."""
-    address, pids = workers
-    monkeypatch.setenv("OMP_NUM_THREADS", str(os.cpu_count()))  # as on the workers, which run one task at a time
+@pytest.fixture(scope="module")
+def wide_workers():
+    """So many tasks run at a time on each that a run has one thread, as in the local sweep."""
+    with local_cluster(2, threads=os.cpu_count()) as (address, pids):
+        yield address, pids
+
+
+def test_a_sweep_has_the_same_runs(tmp_path, wide_workers, synthetic, monkeypatch):
+    """The workers are killed during the fit: it ends, and the run is resumed on another worker."""
+    address, pids = wide_workers
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     runs = []
     for place in ("local", "far"):
         (tmp_path / place).mkdir()
@@ -174,9 +181,9 @@ def test_a_sweep_has_the_same_runs(tmp_path, workers, synthetic, monkeypatch):
     assert len(list((runs[1] / "metrics").iterdir())) > 1  # there was a second fit
 
 
-def test_a_sweep_on_a_cluster_is_stopped(tmp_path, workers, synthetic):
+def test_a_sweep_on_a_cluster_is_stopped(tmp_path, wide_workers, synthetic):
     """Ctrl-C, then SIGKILL, to the command: the fit on the worker ends."""
-    address, _ = workers
+    address, _ = wide_workers
     file = write_small_sweep(tmp_path, synthetic, max_epochs=500)
     run = tmp_path / "runs" / "s" / "none-seed0"
     for session, signum in enumerate((signal.SIGINT, signal.SIGKILL)):

@@ -5,7 +5,6 @@ of that fit. The sweep records this in `sweep-finished.json`, with digests of th
 status alone proves nothing: a fit that was stopped may end with 0, and a report may be of another checkpoint.
 """
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -29,12 +28,12 @@ class Execution:
 
     Args:
         folder: working folder of the sweep, absolute: its paths may be relative to it.
-        threads: for each run, unless the environment sets OMP_NUM_THREADS.
+        environment: variables of the processes.
         grace_s: time that a run has to save its state when it is stopped.
     """
 
     folder: str
-    threads: int
+    environment: Mapping[str, str]
     grace_s: float = 60.0
 
     def folder_of(self, sweep: Sweep, run: Run) -> Path:
@@ -59,12 +58,11 @@ class Ended(NamedTuple):
 def execute(sweep: Sweep, run: Run, execution: Execution, is_stopped: Callable[[], bool]) -> Ended:
     """Train and test, as far as it has not been done."""
     folder = execution.folder_of(sweep, run)
-    environment = {"OMP_NUM_THREADS": str(execution.threads), **os.environ}  # the user's own setting wins
     try:
         with locked(folder, LOCK) as lock, (folder / "log.txt").open("a", encoding="utf-8") as log:
             if outcome := read_outcome(sweep, run, folder):  # by another sweep, since this one has started
                 return Ended(outcome)
-            return _fit_and_test(sweep, run, folder, _Caller(execution, environment, log, lock, is_stopped))
+            return _fit_and_test(sweep, run, folder, _Caller(execution, log, lock, is_stopped))
     except LockedError:
         return Ended(is_elsewhere=True)
     except OSError as error:  # such as a full disk
@@ -75,7 +73,6 @@ class _Caller(NamedTuple):
     """What the two commands of a run have in common; returns why a command failed, or ""."""
 
     execution: Execution
-    environment: Mapping[str, str]
     log: IO[str]
     lock: int
     is_stopped: Callable[[], bool]
@@ -86,7 +83,7 @@ class _Caller(NamedTuple):
         status = call(
             command,
             self.log,
-            self.environment,
+            self.execution.environment,
             self.lock,
             Path(self.execution.folder),
             self.execution.grace_s,

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
-from gcvideo.cluster import Cluster, LostJobError, cancellation, threads_of_worker
+from gcvideo.cluster import Cluster, LostJobError, cancellation, task_environment, threads_of_worker
 from gcvideo.locking import LockedError, locked
 from gcvideo.sweep.execute import LOCK, Ended, Execution, execute
 from gcvideo.sweep.file import Run, Sweep
@@ -21,7 +21,8 @@ Start = Callable[[Run], Future[Ended]]
 def this_machine(sweep: Sweep, jobs: int, grace_s: float) -> Iterator[Start]:
     """Execute runs here, `jobs` at a time; those that are running at the end of the block are stopped."""
     threads = max(1, (os.cpu_count() or 1) // jobs)  # else each of the jobs takes all cores, and they slow each other
-    execution = Execution(os.getcwd(), threads, grace_s)
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}  # the user's own setting wins
+    execution = Execution(os.getcwd(), environment, grace_s)
     stopped = threading.Event()
     with ThreadPoolExecutor(jobs) as pool:  # its threads only wait for processes
         try:
@@ -33,7 +34,7 @@ def this_machine(sweep: Sweep, jobs: int, grace_s: float) -> Iterator[Start]:
 @contextmanager
 def cluster(sweep: Sweep, workers: Cluster, grace_s: float) -> Iterator[Start]:
     """Execute each run as a task of a worker; those that are running at the end of the block are stopped."""
-    execution = Execution(os.getcwd(), 1, grace_s)
+    execution = Execution(os.getcwd(), {}, grace_s)
     started: list[Run] = []
 
     def start(run: Run) -> Future[Ended]:
@@ -48,11 +49,10 @@ def cluster(sweep: Sweep, workers: Cluster, grace_s: float) -> Iterator[Start]:
 
 
 def _task(sweep: Sweep, run: Run, execution: Execution) -> Ended:
-    """On a worker. Dask limits the threads of its workers to 1 by OMP_NUM_THREADS: a training takes its share."""
+    """On a worker."""
     threads = max(1, (os.cpu_count() or 1) // threads_of_worker())
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.pop(name, None)
-    return execute(sweep, run, replace(execution, threads=threads), cancellation())
+    environment = {"OMP_NUM_THREADS": str(threads), **task_environment()}
+    return execute(sweep, run, replace(execution, environment=environment), cancellation())
 
 
 def _wait_until_unlocked(sweep: Sweep, runs: Sequence[Run], execution: Execution) -> None:
