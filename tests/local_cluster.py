@@ -14,11 +14,14 @@ def local_cluster(workers=2, threads=1):
     """Yields (address of the scheduler, function that returns the process ids of the workers)."""
     import distributed
 
+    before = dict(os.environ)  # dask sets OMP_NUM_THREADS and others for its workers, and here as well
     settings = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": 50}
     with (
         distributed.LocalCluster(n_workers=workers, threads_per_worker=threads, processes=True, **settings) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
+        os.environ.clear()
+        os.environ.update(before)
         yield cluster.scheduler_address, lambda: list(client.run(os.getpid).values())
 
 

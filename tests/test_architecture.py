@@ -72,6 +72,7 @@ TRAINING_MAY_IMPORT = ("gcvideo.data.batch", "gcvideo.data.datamodule")
 
 # Packages -> the only files that may import them.
 ONLY_IN = {
+    "dask": ("cluster.py",),
     "distributed": ("cluster.py",),
     "decord": ("data/decode/decord_reader.py",),
     "torchcodec": ("data/decode/torchcodec_reader.py",),
