@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from gcvideo.sweep.supervisor import supervised
+from gcvideo.sweep.supervisor import STOPPING, supervised
 
 _POLL_S = 0.5
 
@@ -57,12 +57,12 @@ def call(
 
 @contextmanager
 def caught_signals() -> Iterator[list[int]]:
-    """Collect SIGTERM, SIGINT and SIGHUP instead of ending; only in the main thread. An ignored one stays ignored, as
-    under nohup.
+    """Collect signals that ask to stop, instead of ending; only in the main thread. Ignored ones stay ignored, as under
+    nohup.
     """
     caught: list[int] = []
     before = {}
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for signum in STOPPING:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             before[signum] = signal.signal(signum, lambda received, frame: caught.append(received))
     try:

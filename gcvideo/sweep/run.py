@@ -42,7 +42,7 @@ def run_sweep(sweep: Sweep, jobs: int | None = None, grace_s: float = 60.0, sche
 
     Raises:
         UsageError: a configuration file can't be read, or a run of the same name has other settings.
-        InterruptedRunError: SIGTERM, SIGINT or SIGHUP; no process is left.
+        InterruptedRunError: a signal asked to stop; no process is left.
     """
     # Of all runs before the first starts: a changed setting is an error at once, not after hours.
     config_settings = sweep.config_settings()

@@ -19,6 +19,9 @@ import sys
 import time
 from collections.abc import Sequence
 
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+"""What asks a sweep to stop; SLURM's `--signal=USR1@120` among it."""
+
 _POLL_S = 0.1
 _PR_SET_PDEATHSIG = 1
 
@@ -31,7 +34,7 @@ def supervised(command: Sequence[str], grace_s: float) -> list[str]:
 def supervise(command: Sequence[str], grace_s: float, parent: int) -> int:
     """Run a command until it has ended, and all of its process group with it; returns the exit status."""
     stops: list[int] = []
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for signum in STOPPING:
         signal.signal(signum, lambda received, frame: stops.append(received))
     _end_with_parent()
     if os.getppid() != parent:  # it died before the line above

@@ -160,8 +160,13 @@ def test_a_run_whose_process_is_killed(tmp_path, faults, verb, signum):
         stand_in.finish()
 
 
-@pytest.mark.parametrize("signum", (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL))
-@pytest.mark.parametrize("verb", ("fit", "test"))
+@pytest.mark.parametrize(
+    ("verb", "signum"),
+    (
+        ("fit", signal.SIGTERM), ("fit", signal.SIGINT), ("fit", signal.SIGHUP), ("fit", signal.SIGUSR1),
+        ("fit", signal.SIGKILL), ("test", signal.SIGTERM), ("test", signal.SIGKILL),
+    ),
+)  # fmt: skip
 def test_a_sweep_that_is_killed(tmp_path, faults, verb, signum):
     stand_in = StandIn(tmp_path)
     with faults("sweeps", f"{signum.name} to a sweep during {verb}", expected="no process is left; it resumes"):
