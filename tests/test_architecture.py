@@ -35,6 +35,7 @@ FORBIDDEN = {
     "yaml_text.py": ("gcvideo.data", "gcvideo.models", "gcvideo.training", "torch"),
     "processes.py": ("gcvideo", "torch"),
     "locking.py": ("gcvideo.data", "gcvideo.models", "gcvideo.training", "torch"),
+    "cluster.py": ("gcvideo.data", "gcvideo.dataset_tools", "gcvideo.sweep", "gcvideo.training", "torch"),
     "files.py": ("gcvideo", "torch"),
     "figures.py": ("gcvideo", "torch"),
     "pages.py": ("gcvideo", "torch"),
@@ -61,6 +62,7 @@ FORBIDDEN = {
         "scipy",
     ),
     "training/optim.py": ("gcvideo", "pytorch_lightning"),
+    "training/fit_marker.py": ("gcvideo.training", "gcvideo.data", "torch", *FRAMEWORKS),
     "training/metrics.py": ("gcvideo.data", "gcvideo.models", "pytorch_lightning"),
     "report/*.py": ("gcvideo.sweep", "gcvideo.dataset_tools", "gcvideo.cli", "scipy"),
     "sweep/*.py": ("gcvideo.dataset_tools", "gcvideo.cli"),
@@ -72,6 +74,8 @@ TRAINING_MAY_IMPORT = ("gcvideo.data.batch", "gcvideo.data.datamodule", "gcvideo
 
 # Packages -> the only files that may import them.
 ONLY_IN = {
+    "dask": ("cluster.py",),
+    "distributed": ("cluster.py",),
     "decord": ("data/decode/decord_reader.py",),
     "torchcodec": ("data/decode/torchcodec_reader.py",),
     "pytorchvideo": ("models/parts.py",),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gcvideo.cli.parser import Verb, as_usage_errors, positive_float, positive_int, verb_parser
+from gcvideo.cli.parser import SCHEDULER, Verb, as_usage_errors, positive_float, positive_int, verb_parser
 from gcvideo.errors import UsageError
 from gcvideo.terminal import printable
 
@@ -54,7 +54,7 @@ def prepare_parser() -> argparse.ArgumentParser:
         default=encoding.encoder,
         help="x264 of PyAV or of the ffmpeg executable; auto prefers PyAV",
     )
-    parser.add_argument("--workers", type=positive_int, default=os.cpu_count(), help="number of processes")
+    _add_workers(parser)
     parser.add_argument(
         "--timeout_s", type=positive_float, default=options.timeout_s, help="time limit of a video, in seconds"
     )
@@ -82,7 +82,7 @@ def run_prepare(args: argparse.Namespace) -> int:
 
     with as_usage_errors(ValueError):
         encoding = Encoding(args.short_side, args.crf, args.preset, args.encoder)
-    options = PrepareOptions(args.workers, args.timeout_s, args.part, args.retry)
+    options = PrepareOptions(_workers(args), args.timeout_s, args.part, args.retry, scheduler=args.scheduler)
     with as_usage_errors(OSError):
         plan = make_plan(args.raw, args.annotations, args.split_number)
         summary = merge(plan, args.out, encoding) if args.merge else prepare(plan, args.out, encoding, options)
@@ -113,7 +113,7 @@ def check_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--update", action="store_true", help="write num_frames, fps, width and height into the manifest"
     )
-    parser.add_argument("--workers", type=positive_int, default=os.cpu_count(), help="number of processes")
+    _add_workers(parser)
     parser.add_argument("--timeout_s", type=positive_float, default=60.0, help="time limit for each video, in seconds")
     return parser
 
@@ -128,13 +128,16 @@ def run_check(args: argparse.Namespace) -> int:
     from gcvideo.dataset_tools.check import examine_all, update_manifest, write_results
     from gcvideo.dataset_tools.entries import read_entries
     from gcvideo.dataset_tools.findings import find
+    from gcvideo.dataset_tools.pool import open_pool
 
     with as_usage_errors(OSError):
         out.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
-        entries = read_entries(manifest, args.root and Path(args.root), args.split)
+        entries = read_entries(manifest, args.root and Path(args.root).absolute(), args.split)
         if not entries:
             raise UsageError(f"{manifest}: no rows of split {args.split!r}")
-        facts = examine_all(entries, args.full, args.workers, args.timeout_s)
+        folder = os.path.dirname(entries[0].file)
+        with open_pool(_workers(args), args.scheduler, folder) as pool:
+            facts = examine_all(entries, args.full, pool, args.timeout_s)
         findings = find(entries, facts, args.min_frames)
         summary = write_results(out, entries, facts, findings)
         if args.update:
@@ -180,6 +183,17 @@ VERBS = {
     "check": Verb(check_parser, run_check),
     "download": Verb(download_parser, run_download),
 }
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=positive_int, help="number of processes; default: that of the cores")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help=SCHEDULER)
+
+
+def _workers(args: argparse.Namespace) -> int:
+    if args.workers is not None and args.scheduler is not None:
+        raise UsageError("--workers has no effect with --scheduler: its workers decide")
+    return args.workers or os.cpu_count() or 1
 
 
 def _part(text: str) -> "Part":

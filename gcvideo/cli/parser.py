@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from gcvideo.errors import GcvideoError, UsageError
 
+SCHEDULER = "dask scheduler such as tcp://host:8786, whose workers do the work; they must share the folders"
+"""Help of `--scheduler`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verb:

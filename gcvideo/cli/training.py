@@ -45,7 +45,7 @@ from gcvideo.errors import UsageError
 from gcvideo.files import remove_partial, replacing
 from gcvideo.locking import locked
 from gcvideo.models import block_parameters
-from gcvideo.training.callbacks import BrokenVideos, PrintPredictions, Throughput
+from gcvideo.training.callbacks import BrokenVideos, FitMarker, PrintPredictions, Throughput
 from gcvideo.training.checkpoint import refuse_other_network
 from gcvideo.training.checkpoint_io import SafeCheckpointIO
 from gcvideo.training.last_checkpoint import LastCheckpoint
@@ -254,7 +254,7 @@ class GcvideoCLI(LightningCLI):
         if self.verb == "fit":
             callbacks.append(Throughput())
             if self.writes and trainer.get("enable_checkpointing") is not False:
-                callbacks.append(self._best_checkpoint(trainer))
+                callbacks += [self._best_checkpoint(trainer), FitMarker(self.run_dir)]
             if config.ema_decay is not None:
                 callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
             if config.precise_bn is not None:

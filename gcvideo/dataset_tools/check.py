@@ -11,7 +11,7 @@ from gcvideo.dataset_tools.entries import Entry
 from gcvideo.dataset_tools.examine import Broken, VideoFacts, examine
 from gcvideo.dataset_tools.findings import ERRORS, WARNINGS, Finding
 from gcvideo.dataset_tools.histograms import dataset_histograms
-from gcvideo.dataset_tools.pool import NoResult, progress_bar, run_all
+from gcvideo.dataset_tools.pool import NoResult, Pool, progress_bar, run_all
 from gcvideo.files import csv_text, json_text, write_bytes, write_text
 
 _FACTS = ("num_frames", "fps", "width", "height", "codec", "sha256")
@@ -47,14 +47,14 @@ class CheckSummary:
 
 
 def examine_all(
-    entries: Sequence[Entry], full: bool, workers: int, timeout_s: float, progress: bool = True
+    entries: Sequence[Entry], full: bool, pool: Pool, timeout_s: float, progress: bool = True
 ) -> list[VideoFacts | Broken]:
     """`examine` for each entry; a video that takes longer than `timeout_s`, or ends its process, is broken."""
     results: dict[str, VideoFacts | Broken] = {}
     broken = 0
     files = dict.fromkeys(entry.file for entry in entries)  # a file that is listed twice is read once
     with progress_bar("check", len(files), progress) as bar:
-        for file, result in run_all(partial(examine, full=full), files, workers, timeout_s):
+        for file, result in run_all(partial(examine, full=full), files, pool, timeout_s):
             results[file] = Broken(result.reason) if isinstance(result, NoResult) else result
             broken += isinstance(results[file], Broken)
             bar.set_postfix(failures=broken, refresh=False)

@@ -57,6 +57,7 @@ class PrepareOptions:
         part: which of the videos; each part can run on another machine.
         retry: retry the videos that failed before.
         progress: show a bar: videos per second, time left, failures.
+        scheduler: address of a dask scheduler, whose workers do the work instead of processes of this machine.
     """
 
     workers: int = 1
@@ -64,6 +65,7 @@ class PrepareOptions:
     part: Part = field(default_factory=Part)
     retry: bool = False
     progress: bool = True
+    scheduler: str | None = None
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.timeout_s <= 0:

@@ -13,7 +13,7 @@ from pathlib import Path
 from gcvideo.dataset_tools.journal import FOLDER, Journal, PrepareError
 from gcvideo.dataset_tools.options import Encoding, PrepareOptions
 from gcvideo.dataset_tools.plan import Job, Part, Plan
-from gcvideo.dataset_tools.pool import NoResult, progress_bar, run_all
+from gcvideo.dataset_tools.pool import NoResult, open_pool, progress_bar, run_all
 from gcvideo.dataset_tools.prepare_video import Folders, prepare_one
 from gcvideo.dataset_tools.records import Failed, Fatal, Outcome
 from gcvideo.dataset_tools.summary import Summary, finish
@@ -106,10 +106,15 @@ def _is_pending(outcome: Outcome | None, retry: bool) -> bool:
 def _prepare_all(
     jobs: Sequence[Job], folders: Folders, encoding: Encoding, options: PrepareOptions, journal: Journal
 ) -> None:
-    work = partial(prepare_one, folders=folders, encoding=encoding)
+    if not jobs:
+        return
+    work = partial(prepare_one, folders=folders.absolute(), encoding=encoding)
     failures = 0
-    with progress_bar("prepare", len(jobs), options.progress) as bar:
-        for job, result in run_all(work, jobs, options.workers, options.timeout_s):
+    with (
+        open_pool(options.workers, options.scheduler, folders.temporary) as pool,
+        progress_bar("prepare", len(jobs), options.progress) as bar,
+    ):
+        for job, result in run_all(work, jobs, pool, options.timeout_s):
             outcome = Failed(job.target, result.reason) if isinstance(result, NoResult) else result
             if isinstance(outcome, Fatal):
                 raise PrepareError(f"{outcome.target}: {outcome.reason}; the same command resumes")

@@ -6,6 +6,7 @@ So a file under its final name is complete and verified, whenever the process wa
 import errno
 import hashlib
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +33,14 @@ class Folders:
     out: Path
     temporary: Path
 
+    def absolute(self) -> "Folders":
+        """The same for processes with another working folder."""
+        return Folders(self.raw.absolute(), self.out.absolute(), self.temporary.absolute())
+
 
 def prepare_one(job: Job, folders: Folders, encoding: Encoding) -> Prepared | Failed | Fatal:
     """Prepare one video; does not raise."""
-    temporary = folders.temporary / f"{os.getpid()}.mp4"  # each worker process has its own
+    temporary = folders.temporary / f"{socket.gethostname()}-{os.getpid()}.mp4"  # each worker process has its own
     try:
         return _existing(job, folders) or _made(job, folders, encoding, temporary)
     except Exception as error:  # an untrusted file can cause any error; it must not stop the others

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,13 @@ from gcvideo.errors import UsageError
 from gcvideo.report.interval import Interval
 from gcvideo.sweep.file import Run, Sweep
 from gcvideo.sweep.statistics import McNemar, mcnemar
+from gcvideo.training.fit_marker import digest_of
+
+FINISHED = "sweep-finished.json"
+"""Written by a sweep after the test of a run; see `sweep.execute`."""
+
+RESULTS = ("report.json", "predictions.csv")
+"""Files that a sweep publishes."""
 
 
 class ClassTop1(NamedTuple):
@@ -35,27 +43,61 @@ class Outcome(NamedTuple):
     is_right: dict[str, bool]
 
 
-def read_outcome(sweep: Sweep, run: Run) -> Outcome | None:
+def read_outcome(sweep: Sweep, run: Run, folder: Path | None = None) -> Outcome | None:
     """Outcome of a finished run; None if it has not finished.
+
+    Args:
+        sweep: that the run belongs to.
+        run: which run.
+        folder: of the run, if the sweep's paths are relative to another folder than the current one.
 
     Raises:
         UsageError: the report has no such number as the metric.
     """
-    folder = sweep.run_folder(run)
-    if not (folder / "report.json").exists():
+    folder = folder or sweep.run_folder(run)
+    if not _is_finished(folder):
         return None
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    try:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        classes = _classes(report)
+        bounds = report.get(f"{sweep.metric}_interval")
+        interval = Interval(*bounds) if bounds else None
+        is_right = _read_predictions(folder / "predictions.csv")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{folder}: unexpected content of report.json or predictions.csv: {error!r}") from error
     value = report.get(sweep.metric)
     if not isinstance(value, int | float):
         numbers = ", ".join(key for key, number in report.items() if isinstance(number, int | float))
         raise UsageError(f"expected one of {numbers} as metric, got {sweep.metric!r}")
-    bounds = report.get(f"{sweep.metric}_interval")
-    return Outcome(
-        value=float(value),
-        interval=Interval(*bounds) if bounds else None,
-        classes=_classes(report),
-        is_right=_read_predictions(folder / "predictions.csv"),
-    )
+    if not math.isfinite(value):
+        raise UsageError(f"{folder}: expected a finite number as {sweep.metric}, got {value}")
+    return Outcome(float(value), interval, classes, is_right)
+
+
+def _is_finished(folder: Path) -> bool:
+    """Whether the results in a folder are those that a sweep has recorded as final.
+
+    Without predictions.csv, which may be large, networks can't be compared by video; the run is finished nevertheless.
+    """
+    if not (folder / FINISHED).exists():
+        return False
+    try:
+        recorded = dict(json.loads((folder / FINISHED).read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        print(f"{folder.name}: {FINISHED} is damaged: tested again", flush=True)
+        return False
+    for name in RESULTS:
+        digest = digest_of(folder / name)
+        if digest != recorded.get(name) and (digest is not None or name == "report.json"):
+            print(f"{folder.name}: {name} is not what the test wrote: tested again", flush=True)
+            return False
+    return True
+
+
+def read_outcomes(sweep: Sweep) -> dict[Run, Outcome]:
+    """Outcomes of all finished runs."""
+    outcomes = {run: read_outcome(sweep, run) for run in sweep.runs}
+    return {run: outcome for run, outcome in outcomes.items() if outcome is not None}
 
 
 def _classes(report: Mapping[str, Any]) -> dict[str, ClassTop1]:

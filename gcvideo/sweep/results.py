@@ -5,25 +5,23 @@ from collections.abc import Mapping, Sequence
 from gcvideo.files import csv_text, write_bytes, write_text
 from gcvideo.sweep.comparison import Row, compare
 from gcvideo.sweep.file import Run, Sweep
-from gcvideo.sweep.outcome import Outcome, compare_videos, read_outcome
+from gcvideo.sweep.outcome import Outcome, compare_videos
 from gcvideo.sweep.statistics import McNemar
 from gcvideo.sweep.table import markdown, run_cells
 
 
-def write_tables(sweep: Sweep) -> None:
-    """Write runs.csv, table.csv, table.md, plot.png and report.html from the finished runs; nothing without any."""
+def write_tables(sweep: Sweep, finished: Mapping[Run, Outcome]) -> None:
+    """Write runs.csv, table.csv, table.md, plot.png and report.html of the finished runs; nothing without any."""
     from gcvideo.sweep.page import render_page  # matplotlib
     from gcvideo.sweep.plot import plot_variants
 
-    values: dict[str, dict[int, float]] = {variant: {} for variant in sweep.variants}
-    outcomes = {}
-    for run in (Run(variant, seed) for variant in sweep.variants for seed in sweep.seeds):
-        outcome = read_outcome(sweep, run)
-        if outcome is not None:
-            values[run.variant][run.seed] = outcome.value
-            outcomes[run] = outcome
-    if not outcomes:
+    if not finished:
         return
+    in_order = (Run(variant, seed) for variant in sweep.variants for seed in sweep.seeds)
+    outcomes = {run: finished[run] for run in in_order if run in finished}
+    values: dict[str, dict[int, float]] = {variant: {} for variant in sweep.variants}
+    for run, outcome in outcomes.items():
+        values[run.variant][run.seed] = outcome.value
     rows = compare(values, sweep.baseline, sweep.threshold)
     videos = compare_videos(outcomes, sweep.baseline)
     cells = run_cells(outcomes, videos)

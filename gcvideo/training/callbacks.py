@@ -1,6 +1,7 @@
 """What a run shows and writes besides the training itself."""
 
 import time
+from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -10,6 +11,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from gcvideo.data.datamodule import VideoDataModule, VideoDataset
 from gcvideo.terminal import printable
+from gcvideo.training.fit_marker import write_fit_marker
 from gcvideo.training.task import VideoTask
 
 
@@ -118,3 +120,20 @@ class PrintPredictions(Callback):
             pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
             labels = ", ".join(f"{names[label]} {score:.3f}" for score, label in pairs)
             print(printable(f"{videos[index].name}: {labels}"), flush=True)
+
+
+class FitMarker(Callback):
+    """Records that a fit has reached its configured end; see `fit_marker`.
+
+    Args:
+        run_dir: folder of the run.
+    """
+
+    def __init__(self, run_dir: Path):
+        self.run_dir = run_dir
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After the last checkpoint. A fit that an error or a signal ends does not come here."""
+        writes_checkpoints = trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False)
+        if writes_checkpoints and not trainer.received_sigterm:
+            write_fit_marker(self.run_dir, {"epochs": trainer.current_epoch, "steps": trainer.global_step})

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gcvideo.dataset_tools.pool import NoResult, run_all
+from gcvideo.dataset_tools.pool import NoResult, open_pool, run_all
 
 
 def work(job):
@@ -23,7 +23,8 @@ def work(job):
 
 def test_every_job_has_an_answer():
     jobs = ["a", "hang", "b", "kill", "c", "exit", "d"]
-    answers = dict(run_all(work, jobs, workers=2, timeout_s=3))
+    with open_pool(2, None, ".") as pool:
+        answers = dict(run_all(work, jobs, pool, timeout_s=3))
     assert answers["hang"] == NoResult("took longer than 3 s")
     assert answers["kill"] == NoResult("ended its process (exit code -9)")
     assert isinstance(answers["exit"], NoResult)
@@ -39,8 +40,9 @@ def test_jobs_are_read_as_they_are_needed():
             taken.append(number)
             yield number
 
-    for done, _ in enumerate(run_all(work, jobs(), workers=2, timeout_s=60)):
-        assert len(taken) <= done + 6
+    with open_pool(2, None, ".") as pool:
+        for done, _ in enumerate(run_all(work, jobs(), pool, timeout_s=60)):
+            assert len(taken) <= done + 6
     assert len(taken) == 50
 
 
@@ -49,10 +51,11 @@ def test_workers_end_when_the_parent_is_killed(tmp_path, state):
     code = (
         "import sys, os, time, pathlib\n"
         "from tests.dataset_tools import test_pool\n"
-        "from gcvideo.dataset_tools.pool import run_all\n"
-        "for job, answer in run_all(test_pool.work, ['a', 'hang'], 1, 1000):\n"
-        "    print(answer['pid'], flush=True)\n"
-        f"    if {state == 'idle'}: time.sleep(1000)\n"
+        "from gcvideo.dataset_tools.pool import open_pool, run_all\n"
+        "with open_pool(1, None, '.') as pool:\n"
+        "    for job, answer in run_all(test_pool.work, ['a', 'hang'], pool, 1000):\n"
+        "        print(answer['pid'], flush=True)\n"
+        f"        if {state == 'idle'}: time.sleep(1000)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     worker = int(parent.stdout.readline())

@@ -218,7 +218,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(raw, tmp_path, monkeypatch)
 
     monkeypatch.setattr(prepare_video, "transcode", full)
     monkeypatch.setattr(
-        orchestration, "run_all", lambda work, jobs, workers, timeout_s: ((job, work(job)) for job in jobs)
+        orchestration, "run_all", lambda work, jobs, pool, timeout_s: ((job, work(job)) for job in jobs)
     )
     with pytest.raises(PrepareError, match="No space left on device; the same command resumes"):
         prepare(make_plan(raw), tmp_path / "out", ENCODING, QUIET)

@@ -7,11 +7,11 @@ import pytest
 from gcvideo.pages import image, render
 from gcvideo.report.interval import wilson
 from gcvideo.sweep.file import Sweep
-from gcvideo.sweep.outcome import ClassTop1
+from gcvideo.sweep.outcome import ClassTop1, read_outcomes
 from gcvideo.sweep.plot import plot_classes, plot_curves
 from gcvideo.sweep.results import write_tables
 from tests.pages import HOSTILE, Page
-from tests.sweep.written import write_run
+from tests.sweep.written import mark_finished, write_run
 
 CURVE = (0.3, 0.5, 0.7)
 
@@ -36,7 +36,7 @@ def demo(tmp_path):
     sweep = sweep_of(tmp_path)
     write_run(sweep, "none", 0, {**videos(12), ("same", "a.mp4"): True}, CURVE)
     write_run(sweep, "gc", 0, {**videos(18), ("same", "b.mp4"): False}, CURVE)
-    write_tables(sweep)
+    write_tables(sweep, read_outcomes(sweep))
     return sweep
 
 
@@ -75,7 +75,7 @@ def test_threshold_and_many_seeds(tmp_path):
         for variant in sweep.variants:
             learned = variant == "gc" and seed != 3
             write_run(sweep, variant, seed, videos(19 if learned else 10 + seed % 2), CURVE)
-    write_tables(sweep)
+    write_tables(sweep, read_outcomes(sweep))
     rows = {row["variant"]: row for row in csv.DictReader((sweep.folder / "table.csv").open())}
     assert [rows["gc"][key] for key in ("passed", "verdict")] == ["7", "not significant"]  # 5 x 4 / 2**8
     assert rows["none"]["passed"] == "0"
@@ -95,7 +95,8 @@ def test_a_sweep_without_all_runs_and_files(tmp_path):
     (folder / "predictions.csv").unlink()
     (folder / "metrics" / "version_0" / "metrics.csv").unlink()
     (folder / "report.json").write_text('{"video_top1": 0.9}')
-    write_tables(sweep)
+    mark_finished(folder)
+    write_tables(sweep, read_outcomes(sweep))
     page = read_page(sweep)
     assert "No curves were logged." in page.text
     assert [picture["alt"] for picture in page.images] == ["seeds of each variant and differences to the baseline"]
@@ -109,7 +110,7 @@ def test_hostile_names_are_escaped(tmp_path):
     sweep = sweep_of(tmp_path, variants=(script, HOSTILE[1], HOSTILE[2]))
     for variant in sweep.variants:
         write_run(sweep, variant, 0, videos(15, classes=HOSTILE), CURVE)
-    write_tables(sweep)
+    write_tables(sweep, read_outcomes(sweep))
     page = read_page(sweep)
     assert "script" not in page.tags
     assert all(set(picture) == {"alt", "src"} for picture in page.images)

@@ -1,10 +1,21 @@
-"""Finished runs of a sweep: the files that `gcvideo fit` and `gcvideo test` would leave."""
+"""Sweep files, and finished runs of a sweep: the files that `gcvideo fit` and `gcvideo test` would leave."""
 
 import json
+from pathlib import Path
 
-from gcvideo.files import csv_text
+import yaml
+
+from gcvideo.files import csv_text, json_text, write_text
 from gcvideo.report.interval import wilson
 from gcvideo.sweep.file import Run
+from gcvideo.sweep.outcome import FINISHED, RESULTS
+from gcvideo.training.fit_marker import digest_of
+
+
+def mark_finished(folder):
+    """Record the results in a folder as those of a finished run, as a sweep does after the test."""
+    digests = {name: digest for name in RESULTS if (digest := digest_of(folder / name))}
+    write_text(folder / FINISHED, json_text({"checkpoint": "0" * 64, "sha256": digests}))
 
 
 def write_run(sweep, variant, seed, is_right, curve=()):
@@ -33,3 +44,20 @@ def write_run(sweep, variant, seed, is_right, curve=()):
     points = [(epoch, value, 1 - value) for epoch, value in enumerate(curve)]
     metrics = csv_text(("epoch", "val/video_top1", "val/loss"), points)
     (folder / "metrics" / "version_0" / "metrics.csv").write_text(metrics)
+    mark_finished(folder)
+
+
+def write_small_sweep(folder, manifest, max_epochs):
+    """Write the file of a sweep of one run that takes seconds; its runs are in runs/s."""
+    settings = {
+        "data.manifest": str(manifest), "data.num_workers": 0, "data.clip.frames": 4, "data.augment.size": 32,
+        "data.augment.short_side": [32, 36], "data.views.temporal": 1, "data.views.short_side": 34,
+        "trainer.max_epochs": max_epochs, "trainer.log_every_n_steps": 1, "trainer.enable_progress_bar": False,
+    }  # fmt: skip
+    content = {
+        "name": "s", "config": str(Path(__file__).parents[2] / "configs" / "demo.yaml"), "baseline": "none",
+        "seeds": [0], "runs_dir": str(folder / "runs"), "settings": settings,
+        "variants": {"none": {"model.blocks": "none"}},
+    }  # fmt: skip
+    (folder / "s.yaml").write_text(yaml.safe_dump(content))
+    return folder / "s.yaml"
