@@ -93,7 +93,7 @@ class _Caller(NamedTuple):
 
 
 def _fit_and_test(sweep: Sweep, run: Run, folder: Path, run_command: _Caller) -> Ended:
-    fit, test = _commands(sweep, run, folder)
+    fit, test = _commands(sweep, run)
     checkpoint = finished_checkpoint(folder)
     if checkpoint is None:
         if problem := run_command(fit):
@@ -114,13 +114,10 @@ def _fit_and_test(sweep: Sweep, run: Run, folder: Path, run_command: _Caller) ->
 
 
 def _commands(sweep: Sweep, run: Run, folder: Path) -> list[list[str]]:
-    """`fit`, resumed where there is a checkpoint, and `test`."""
+    """`fit`, which starts or resumes, and `test`."""
     gcvideo = [sys.executable, "-m", "gcvideo"]
     arguments = sweep.arguments(run)
-    # A run that was stopped before its first checkpoint starts anew.
-    has_checkpoint = (folder / "checkpoints" / "last.ckpt").exists()
-    resume = ["--ckpt_path=last"] if has_checkpoint else []
-    return [[*gcvideo, "fit", *arguments, *resume], [*gcvideo, "test", *arguments]]
+    return [[*gcvideo, "fit", *arguments, "--ckpt_path=auto"], [*gcvideo, "test", *arguments]]
 
 
 def _status_text(status: int) -> str:
