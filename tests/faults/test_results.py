@@ -34,6 +34,7 @@ from gcvideo.training.task import VideoTask
 pytestmark = pytest.mark.slow
 GROUP = "results"
 NUM_VIDEOS = 11  # prime: no number of ranks divides it
+ACCURACIES = ("clip_top1", "clip_top5", "video_top1", "video_top5")
 REPORT_FILES = {"report.json", "predictions.csv", "report.html"}
 
 
@@ -65,8 +66,9 @@ def trainer_of(folder, *callbacks, **settings):
 def evaluate(run, data, *callbacks, task=None):
     """Run a test into a folder; returns its report without the time of writing."""
     task = task or task_of(data)
-    trainer_of(run, *callbacks, TestReport(run, {}, "none")).test(task, data, verbose=False)
+    (printed,) = trainer_of(run, *callbacks, TestReport(run, {}, "none")).test(task, data, verbose=False)
     report = json.loads((run / "report.json").read_text())
+    assert printed == pytest.approx({f"test/{name}": report[name] for name in ACCURACIES})
     del report["written"]
     assert {path.name for path in run.iterdir()} == REPORT_FILES | {".test.lock"}
     return report, (run / "predictions.csv").read_text()
@@ -276,6 +278,21 @@ def test_scores_that_are_no_numbers(faults, videos, tmp_path, verb):
             task.net.blocks[-1].proj.bias.data[2] = value
             with pytest.raises(GcvideoError, match=r"the network returns NaN or infinity for \S+\.mp4.*: its weights"):
                 getattr(trainer_of(tmp_path), verb)(task, data)
+
+
+def test_one_class(faults, videos, tmp_path):
+    rows = videos.read_text().splitlines()
+    manifest = videos.with_name("one class.csv")
+    fields = [row.split(",") for row in rows[1:]]
+    manifest.write_text("\n".join([rows[0], *(f"{path},only,{split},{way}" for path, _, split, way in fields)]) + "\n")
+    with faults(GROUP, "manifest of one class", expected="works; accuracy 1"):
+        data = data_of(manifest)
+        task, runner = task_of(data), trainer_of(tmp_path)
+        runner.fit(task, data)
+        assert runner.callback_metrics["train/clip_top1"] == runner.callback_metrics["val/video_top1"] == 1
+        report, _ = evaluate(tmp_path / "run", data, task=task)
+        assert report["video_top1"] == report["clip_top5"] == 1
+        assert report["confusion"] == [[NUM_VIDEOS]]
 
 
 def test_ties_are_wrong_in_print_and_in_the_report(faults):
