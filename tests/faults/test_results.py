@@ -1,75 +1,33 @@
-"""Results: what a test has evaluated is never lost, and no figure is invented."""
+"""Results: what a test has evaluated is never lost."""
 
 import json
-import os
 import resource
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from gcvideo.data.datamodule import Loading, VideoDataModule
-from gcvideo.data.dataset import BrokenVideoError
-from gcvideo.data.samplers import Share, TrainSampler
-from gcvideo.data.sampling import Clip, mix_seed
+from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation, Views
-from gcvideo.dataset_tools.synthetic import write_dataset
-from gcvideo.errors import GcvideoError, UsageError
+from gcvideo.errors import GcvideoError
 from gcvideo.locking import LockedError, locked
 from gcvideo.report import preparation, write
 from gcvideo.report.callback import TestReport
 from gcvideo.report.progress import ProgressFile, ProgressKey, read_progress
-from gcvideo.report.summary import summarise
-from gcvideo.training.callbacks import BrokenVideos
-from gcvideo.training.metrics import VideoResults, accuracies, results_of
-from gcvideo.training.optim import Optimization
+from gcvideo.training.metrics import VideoResults, results_of
 from gcvideo.training.task import VideoTask
+from tests.faults.small_tests import NUM_VIDEOS, data_of, evaluate, task_of, trainer_of, write_videos
 
 pytestmark = pytest.mark.slow
 GROUP = "results"
-NUM_VIDEOS = 11  # prime: no number of ranks divides it
-REPORT_FILES = {"report.json", "predictions.csv", "report.html"}
 
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
-    """Manifest of 4 training, 3 validation and 11 test videos."""
-    folder = tmp_path_factory.mktemp("videos")
-    return write_dataset(folder, {"train": 4, "val": 3, "test": NUM_VIDEOS}, num_frames=8, workers=2)
-
-
-def data_of(manifest, **settings):
-    defaults = {"clip": Clip(4, 1), "augment": Augmentation(32, (32, 36)), "batch_size": 2, "num_workers": 0}
-    return VideoDataModule(str(manifest), **(defaults | {"views": Views(2, 1)} | settings))
-
-
-def task_of(data):
-    torch.manual_seed(1)
-    return VideoTask(data.class_names, "slowonly_tiny", "gc_all", dropout=0.0, optim=Optimization(lr_batch=None))
-
-
-def trainer_of(folder, *callbacks, **settings):
-    defaults = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "max_epochs": 1}
-    return pl.Trainer(
-        default_root_dir=folder, accelerator="cpu", use_distributed_sampler=False, num_sanity_val_steps=0,
-        callbacks=list(callbacks), **(defaults | {"enable_checkpointing": False} | settings),
-    )  # fmt: skip
-
-
-def evaluate(run, data, *callbacks, task=None):
-    """Run a test into a folder; returns its report without the time of writing."""
-    task = task or task_of(data)
-    trainer_of(run, *callbacks, TestReport(run, {}, "none")).test(task, data, verbose=False)
-    report = json.loads((run / "report.json").read_text())
-    del report["written"]
-    assert {path.name for path in run.iterdir()} == REPORT_FILES | {".test.lock"}
-    return report, (run / "predictions.csv").read_text()
+    """See `write_videos`."""
+    return write_videos(tmp_path_factory.mktemp("videos"))
 
 
 @pytest.fixture
@@ -265,236 +223,6 @@ def test_a_page_that_fails_costs_no_result(faults, videos, tmp_path):
         assert json.loads((run / "report.json").read_text())["evaluated"] == NUM_VIDEOS
         assert not (run / "report.html").exists()
         assert not (run / "test-progress").exists()
-
-
-@pytest.mark.parametrize("verb", ("validate", "test", "predict"))
-def test_scores_that_are_no_numbers(faults, videos, tmp_path, verb):
-    data = data_of(videos, predict=str(videos.parent / "test"))
-    with faults(GROUP, f"NaN or infinite weights in {verb}", expected="one line names the video", injected=2):
-        for value in (float("nan"), float("inf")):
-            task = task_of(data)
-            task.net.blocks[-1].proj.bias.data[2] = value
-            with pytest.raises(GcvideoError, match=r"the network returns NaN or infinity for \S+\.mp4.*: its weights"):
-                getattr(trainer_of(tmp_path), verb)(task, data)
-
-
-def test_ties_are_wrong_in_print_and_in_the_report(faults):
-    names = [f"class {number}" for number in range(7)]
-    with faults(GROUP, "logits with ties", expected="same accuracy printed and reported", injected=200) as fault:
-        for seed in range(200):
-            generator = torch.Generator().manual_seed(seed)
-            logits = torch.randint(0, 1 + seed % 4, (9, 2, 7), generator=generator).float()
-            results = results_of(torch.arange(9), torch.randint(0, 7, (9,), generator=generator), logits)
-            summary = summarise(results, names, 9)
-            for better, prefix in ((results.better, "clip_"), (results.video_better, "video_")):
-                for name, value in accuracies(prefix)(better).items():
-                    assert getattr(summary, name) == pytest.approx(float(value))
-            correct = sum(summary.confusion[number][number] for number in range(7))
-            assert correct / 9 == pytest.approx(summary.video_top1)
-            if seed % 4 == 0:  # all logits are equal
-                assert summary.video_top1 == summary.clip_top1 == summary.clip_top5 == 0
-        fault.observed = "200 of 200 equal; 0 where all logits are equal"
-
-
-def test_a_broken_validation_video_does_not_end_a_fit(faults, videos, tmp_path):
-    rows = videos.read_text().splitlines()
-    (videos.parent / "empty.mp4").touch()
-    (videos.parent / "empty 2.mp4").touch()
-    manifest = videos.with_name("broken.csv")
-    label = rows[1].split(",")[1]
-    manifest.write_text("\n".join([*rows, f"empty.mp4,{label},val,far"]) + "\n")
-    with faults(GROUP, "broken validation video in a fit", expected="skipped, counted, a warning"):
-        data, runner = data_of(manifest), trainer_of(tmp_path, BrokenVideos())
-        with pytest.warns(UserWarning, match=r"evaluated 3 of 4 videos \(validate\); 1 can't be decoded: .*empty.mp4"):
-            runner.fit(task_of(data), data)
-        assert runner.global_step == 2
-    told = pytest.raises(BrokenVideoError, match=r"empty.mp4: the file is empty \(skip_broken")
-    with faults(GROUP, "broken video in `validate`", expected="an error"), told:
-        trainer_of(tmp_path).validate(task_of(data), data, verbose=False)
-    manifest.write_text(
-        "\n".join([*rows, *(f"{name},{label},val,far" for name in ("empty.mp4", "empty 2.mp4"))]) + "\n"
-    )
-    with faults(GROUP, "more broken validation videos than max_broken", expected="an error that lists them"):
-        data = data_of(manifest)
-        with pytest.raises(
-            BrokenVideoError, match=r"2 of 5 evaluation videos .* max_broken = 0.01 .*empty.mp4.*empty 2"
-        ):
-            trainer_of(tmp_path, BrokenVideos()).fit(task_of(data), data)
-        data = data_of(manifest, loading=Loading(max_broken=0.5))
-        trainer_of(tmp_path, BrokenVideos()).fit(task_of(data), data)
-
-
-def test_a_loader_of_another_number_of_ranks(faults, videos, tmp_path):
-    data = data_of(videos)
-    data.setup("test")
-    loader = data._loader("test", Share(0, 2, 1))
-    told = pytest.raises(UsageError, match="the loader was not made for the 1 device")
-    with faults(GROUP, "loader made for 2 ranks, used on 1", expected="refused"), told:
-        trainer_of(tmp_path).test(task_of(data), loader, verbose=False)
-
-
-@pytest.fixture(scope="module")
-def trained(videos, tmp_path_factory):
-    """Folder of runs with a checkpoint: demo/checkpoints/best.ckpt."""
-    runs = tmp_path_factory.mktemp("runs")
-    data = data_of(videos, views=Views(20, 3))  # each video takes long enough to be interrupted
-    runner = trainer_of(runs, max_steps=1, limit_val_batches=0)
-    runner.fit(task_of(data), data)
-    runner.save_checkpoint(runs / "demo" / "checkpoints" / "best.ckpt")
-    return runs
-
-
-class Command:
-    """`gcvideo test` in processes of its own, on some ranks.
-
-    Args:
-        runs: folder of the runs.
-        ranks: number of processes.
-    """
-
-    def __init__(self, runs, ranks):
-        self.folder = runs / "demo"
-        arguments = ("test", "--name", "demo", "--runs_dir", ".", "--trainer.accelerator", "cpu")
-        options = ("--trainer.devices", ranks, "--trainer.enable_progress_bar", "false")
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gcvideo", *map(str, (*arguments, *options))], env=environment, cwd=runs,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        )  # fmt: skip
-
-    def report(self):
-        """What it wrote, without what differs by design: time of writing, and the number of devices."""
-        output, _ = self.process.communicate(timeout=240)
-        assert self.process.returncode == 0, output
-        report = json.loads((self.folder / "report.json").read_text())
-        del report["written"], report["config"]["trainer"]["devices"]
-        assert not (self.folder / "test-progress").exists()
-        return output, report, (self.folder / "predictions.csv").read_bytes()
-
-    def kill(self, num_videos):
-        """SIGKILL for all of its processes when so many videos are on the disk; returns how many were."""
-        while self.process.poll() is None and self.written() < num_videos:
-            time.sleep(0.002)
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.communicate()
-        return self.written()
-
-    def written(self):
-        """Videos on the disk."""
-        num_videos = 0
-        for file in self.folder.glob("test-progress/rank*.bin"):
-            header, _, records = file.read_bytes().partition(b"\n")
-            if records:
-                num_videos += len(records) // ProgressKey(**_fields(header)).record().itemsize
-        return num_videos
-
-
-def _fields(header):
-    fields = json.loads(header)
-    del fields["format"]
-    return fields
-
-
-def test_killed_tests_on_any_number_of_ranks(faults, trained, tmp_path):
-    reports = []
-    for ranks in (1, 2, 3):
-        runs = shutil.copytree(trained, tmp_path / f"{ranks}")
-        reports.append(Command(runs, ranks).report()[1:])
-    assert reports[0][0]["evaluated"] == NUM_VIDEOS
-    assert reports[0] == reports[1] == reports[2]
-    plans = (((1, 3), (2, 7), (3, None)), ((3, 2), (1, 6), (2, None)))  # (ranks, videos until the kill)
-    with faults(GROUP, "SIGKILL of a test on 1, 2, 3 ranks", expected="resumes: same report", injected=4) as fault:
-        resumed = []
-        for number, plan in enumerate(plans):
-            runs = shutil.copytree(trained, tmp_path / f"killed {number}")
-            for ranks, num_videos in plan[:-1]:
-                resumed.append(Command(runs, ranks).kill(num_videos))
-                assert num_videos <= resumed[-1] < NUM_VIDEOS
-            assert not (runs / "demo" / "report.json").exists()
-            output, *report = Command(runs, plan[-1][0]).report()
-            assert f"resuming the test: {resumed[-1]} of {NUM_VIDEOS} videos are evaluated already" in output
-            assert tuple(report) == reports[0]
-        fault.observed = f"4 of 4 resumed with {', '.join(map(str, resumed))} of {NUM_VIDEOS} videos; reports identical"
-
-
-RANKS_SCRIPT = """
-import json, sys
-from pathlib import Path
-import pytorch_lightning as pl, torch
-from gcvideo.data.datamodule import Loading
-from gcvideo.errors import GcvideoError
-from gcvideo.report.callback import TestReport
-from gcvideo.training.callbacks import BrokenVideos
-from tests.faults.test_results import data_of, task_of
-
-if __name__ == "__main__":
-    manifest, out, devices = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    torch.set_num_threads(1)
-    strategy = "ddp" if devices > 1 else "auto"
-    trainer = pl.Trainer(
-        accelerator="cpu", devices=devices, strategy=strategy, logger=False, enable_progress_bar=False,
-        use_distributed_sampler=False, enable_checkpointing=False, enable_model_summary=False, max_epochs=1,
-        num_sanity_val_steps=0, limit_val_batches=1.0, callbacks=[BrokenVideos(), TestReport(out, {}, "none")],
-    )
-    data = data_of(manifest, loading=Loading(eval_batch_size=2, skip_broken=True, max_broken=0.1))
-    task = task_of(data)
-    results = {"validate": trainer.validate(task, data, verbose=False)[0]}
-    results["broken"] = data.datasets["validate"].broken_files()
-    trainer.test(task, data, verbose=False)
-    (out / f"rank{trainer.global_rank}.json").write_text(json.dumps(results))
-    try:
-        trainer.fit(task, data)
-    except GcvideoError as error:
-        (out / f"fit{trainer.global_rank}.txt").write_text(str(error))
-"""
-
-
-def test_ranks_without_videos_and_with_broken_ones(faults, videos, tmp_path):
-    """On 3 ranks, of which some have no video, or only a broken one: the figures are those of one rank."""
-    folder = shutil.copytree(videos.parent, tmp_path / "set")
-    rows = [row for row in (folder / "manifest.csv").read_text().splitlines() if ",test," not in row]
-    label = rows[1].split(",")[1]
-    test_videos = [f"test/{path.name},{label},test,far" for path in sorted((folder / "test").iterdir())[:1]]
-    # 4 validation videos: 2 on rank 0, 1 on rank 1, on rank 2 a broken one. 2 test videos: a broken one on rank 1, none
-    # on rank 2. 12 training videos: a broken one on rank 0 and on rank 2, none of which replaces the other.
-    first, _, last = (next(iter(TrainSampler(12, 0, rank, 3)))[1] for rank in range(3))
-    for index, other in ((first, last), (last, first)):
-        assert torch.randint(12, (), generator=torch.Generator().manual_seed(mix_seed(0, 0, index))) != other
-    names = [f"no {index}.mp4" if index in (first, last) else f"{index}.mp4" for index in range(12)]
-    lines = [f"{name},{label},train,far" for name in names]
-    for name in names:
-        shutil.copy(next((folder / "train").iterdir()), folder / name)
-    val = [row for row in rows if ",val," in row]
-    lines += [*val[:2], f"no val.mp4,{label},val,far", val[2], *test_videos, f"no test.mp4,{label},test,far"]
-    for line in lines:
-        if line.startswith("no "):
-            (folder / line.split(",")[0]).write_bytes(b"")
-    (folder / "manifest.csv").write_text("\n".join([rows[0], *lines]) + "\n")
-    script = tmp_path / "script.py"
-    script.write_text(RANKS_SCRIPT)
-    with faults(GROUP, "ranks with no or only broken videos", expected="figures of one rank", injected=4) as fault:
-        found = {}
-        for devices in (1, 3):
-            out = tmp_path / str(devices)
-            out.mkdir()
-            command = [sys.executable, script, folder / "manifest.csv", out, str(devices)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-            assert done.returncode == 0, done.stderr[-3000:]
-            report = json.loads((out / "report.json").read_text())
-            del report["written"]
-            found[devices] = [json.loads((out / f"rank{rank}.json").read_text()) for rank in range(devices)], report
-            assert "evaluated 3 of 4 videos (validate); 1 can't be decoded" in done.stderr
-            assert "evaluated 1 of 2 videos (test); 1 can't be decoded" in done.stderr
-            error = (out / "fit0.txt").read_text()  # Lightning ends the other ranks
-            assert error.startswith("2 of 12 training videos can't be decoded, more than max_broken = 0.1 allows")
-        (one,), report = found[1]
-        ranks, report_of_ranks = found[3]
-        assert report == report_of_ranks
-        assert report["broken_videos"] == [str(folder / "no test.mp4")]
-        for rank in ranks:
-            assert rank["broken"] == one["broken"] == [str(folder / "no val.mp4")]
-            assert rank["validate"] == pytest.approx(one["validate"], rel=1e-6)
-        fault.observed = "val/loss, accuracies, report.json and lists of broken videos as on one rank"
 
 
 class Uncountable(nn.Module):
