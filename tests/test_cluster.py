@@ -195,6 +195,7 @@ def test_a_sweep_on_a_cluster_is_stopped(tmp_path, wide_workers, synthetic):
             time.sleep(0.1)
         sweep.send_signal(signum)
         error = sweep.communicate(timeout=90)[1]
+        deadline = time.monotonic() + 120
         if signum == signal.SIGINT:
             assert "error: stopped by SIGINT: 0 of 1 runs are done; the same command resumes\n" in error
             assert sweep.returncode == 130
