@@ -13,7 +13,7 @@ import yaml
 
 from gcvideo.errors import UsageError
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 4 << 20
 MAX_NODES = 100_000
 MAX_DEPTH = 50
 
@@ -71,7 +71,7 @@ def read_yaml(path: str | Path) -> Any:
         UsageError: it can't be read, is not YAML, or is beyond a limit.
     """
     try:
-        if Path(path).stat().st_size > MAX_BYTES * 4:  # of UTF-8; a larger one would be read in vain
+        if Path(path).stat().st_size > MAX_BYTES:
             raise UsageError(f"{path}: expected YAML of at most {MAX_BYTES >> 20} MB")
         return load_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

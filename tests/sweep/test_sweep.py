@@ -49,6 +49,7 @@ def test_arguments_of_a_run(tmp_path):
         "--name=gc-seed1",
         f"--runs_dir={tmp_path}/runs/s",
         "--seed_everything=1",
+        "--trust=",
         "--trainer.max_epochs=1",
         "--model.blocks=gc",
         '--model.block={"at": {"res3": [0]}}',
