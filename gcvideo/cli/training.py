@@ -280,7 +280,10 @@ def run(verb: str, args: Sequence[str]) -> int:
     try:
         GcvideoCLI(verb, list(args))
     except RuntimeError as error:
-        if told := explain(error):
-            raise LoaderError(told) from None
-        raise
+        told = explain(error)
+        if told is None:
+            raise
+        loss = LoaderError(told)
+        loss.prefix = processes.who
+        raise loss from None
     return 0
