@@ -23,6 +23,9 @@ children: list[subprocess.Popen[bytes]] = []
 before_end: Callable[[str], str | None] | None = None
 """What `end_now` does first: takes the message, and returns what to print, or None if another process prints it."""
 
+who = ""
+"""Which rank of a distributed run this process is, for messages: "rank 1 on host: "."""
+
 may_end = False
 """Whether this process may be ended from within, as a command line may. A program that uses gcvideo as a library, or a
 debugger's, must not vanish."""

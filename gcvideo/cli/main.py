@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from gcvideo import __version__
+from gcvideo import __version__, processes
 from gcvideo.cli import datasets, experiments, networks, relations
 from gcvideo.cli.help import DESCRIPTIONS, stored_help
 from gcvideo.cli.parser import Verb
@@ -50,6 +50,7 @@ VERBS: dict[str, Verb] = {**experiments.VERBS, **networks.VERBS, **datasets.VERB
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    processes.may_end = argv is None  # the process is ours, and not one that calls this function
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):
         print(_HELP, end="")

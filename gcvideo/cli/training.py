@@ -362,13 +362,15 @@ def run(verb: str, args: Sequence[str]) -> int:
     for message in _NOT_APPLICABLE:
         warnings.filterwarnings("ignore", message=message)
     sys.path.append(os.getcwd())  # for --model.net my_package.MyNet; last, so that it hides nothing
-    processes.may_end = True  # this process is ours
     check_config_files(args)
     with lightning_errors(), ExitStack() as locks:
         try:
             GcvideoCLI(verb, list(args), locks)
         except RuntimeError as error:
-            if told := explain(error):
-                raise LoaderError(told) from None
-            raise
+            told = explain(error)
+            if told is None:
+                raise
+            loss = LoaderError(told)
+            loss.prefix = processes.who
+            raise loss from None
     return 0

@@ -124,9 +124,12 @@ class WatchedLoader(DataLoader[Any]):
         return f"no batch for {self.limit_s:g} s (data.loading.timeout_s): {self._what_is_read()}"
 
     def kill_workers(self) -> None:
-        self.forget_workers()
-        for process in self._processes:
-            process.kill()
+        """Kill all of them, and those of other loaders that are stopped: when the run ends, it waits for them too."""
+        for loader in list(_loaders):
+            for process in loader._processes:
+                if loader is self or processes.is_stopped(process.pid):
+                    loader.forget_workers()
+                    process.kill()
 
     def _what_is_read(self) -> str:
         if not self._processes:
@@ -142,6 +145,9 @@ class WatchedLoader(DataLoader[Any]):
 
     def _file(self, worker: int) -> str | None:
         return None if self.readings is None else self.readings.file(worker)
+
+    def is_waiting(self) -> bool:
+        return self._stopwatch is not None and self._stopwatch.is_counting()
 
     def has_worker(self, pid: int) -> bool:
         return any(process.pid == pid for process in self._processes)
@@ -166,6 +172,11 @@ def batches_loaded() -> int:
     return sum(loader.batches for loader in list(_loaders))
 
 
+def is_waiting() -> bool:
+    """Whether this process waits for a batch, for a limited time."""
+    return any(loader.is_waiting() for loader in list(_loaders))
+
+
 def explain(error: BaseException) -> str | None:
     """What to tell instead of an error that torch raises when a worker is gone; None for other errors.
 
@@ -174,8 +185,10 @@ def explain(error: BaseException) -> str | None:
     match = _GONE.search(str(error)) if isinstance(error, RuntimeError) else None
     if match is None:
         return None
+    for known in list(_loaders):
+        known.forget_workers()  # one error is enough
     pid = int(match[1])
-    loader = next((loader for loader in list(_loaders) if loader.has_worker(pid)), None)
+    loader = next((known for known in list(_loaders) if known.has_worker(pid)), None)
     return None if loader is None else loader.told() or loader.end_of(pid)
 
 
@@ -195,6 +208,9 @@ class _Stopwatch(threading.Thread):
         self._wait: object | None = None  # another object for each wait; None while nothing is waited for
         self.told: str | None = None
         self.start()
+
+    def is_counting(self) -> bool:
+        return self._wait is not None and self.is_alive()
 
     def __enter__(self) -> None:
         self._wait = object()

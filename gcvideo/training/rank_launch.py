@@ -72,7 +72,6 @@ class RankLauncher(_SubprocessScriptLauncher):
         if LAUNCHER in os.environ:
             # Wakes it, if it is stopped, to find that it is alone.
             processes.signal_at_end_of_parent(signal.SIGCONT)
-        processes.before_end = self.watch.before_end
         self.watch.start()
         try:
             result = super().launch(function, *args, trainer=trainer, **kwargs)

@@ -26,6 +26,7 @@ class Report:
         progress: grows with everything that the rank does.
         idle_s: how long `progress` has not grown.
         limited: whether its time is limited.
+        loads: whether it waits for its loader, which has a limit of its own and tells more.
         where: the line of code in which it has been for some time, or "".
     """
 
@@ -37,6 +38,7 @@ class Report:
     progress: int = 0
     idle_s: float = 0.0
     limited: bool = False
+    loads: bool = False
     where: str = ""
 
     def __str__(self) -> str:
@@ -146,7 +148,7 @@ class Roll:
     def _of_standstill(self) -> Verdict | None:
         present = [report for rank, report in self.reports.items() if rank not in self.left]
         waited_s = max((report.idle_s for report in present if report.limited), default=0.0)
-        if not waited_s >= self.limit_s > 0:
+        if not waited_s >= self.limit_s > 0 or any(report.loads for report in present):
             return None
         # A stopped rank is silent for a little less than the others wait for it.
         return self._not_answering(min(5.0, self.limit_s / 2)) or self._behind(

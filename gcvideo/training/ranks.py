@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from gcvideo import processes
-from gcvideo.data.loader import LoaderError, batches_loaded, explain
+from gcvideo.data.loader import LoaderError, batches_loaded, explain, is_waiting
 from gcvideo.errors import GcvideoError, InterruptedRunError
 from gcvideo.training.rank_channel import Address, Hub, Spoke
 from gcvideo.training.rank_reports import Failure, Report, Roll, Verdict
@@ -74,6 +74,8 @@ class RankWatch(threading.Thread):
         self._speaks_for_0 = rank == 1
         self._left = False
         self._end_s = self._report_s = 0.0
+        processes.who = f"rank {rank} on {self.me.host}: "
+        processes.before_end = self.before_end
 
     # Called by the main thread.
 
@@ -116,7 +118,8 @@ class RankWatch(threading.Thread):
             processes.end_now(None, verdict.status)
         if isinstance(error, InterruptedRunError) or not isinstance(error, Exception):
             return error
-        prefix = "" if verdict is not None and verdict.by_all else f"rank {self.me.rank} on {self.me.host}: "
+        # Before the ranks have found one another, it is rank 0 that speaks, of this machine.
+        prefix = "" if self._channel is None or (verdict is not None and verdict.by_all) else processes.who
         if told := explain(error):
             error = LoaderError(told)
         elif not failure.is_cause:
@@ -132,7 +135,7 @@ class RankWatch(threading.Thread):
         verdict = self._report_failure(Failure(message), patience_s=3.0)
         if verdict is not None and verdict.speaker != self.me.rank:
             return None
-        return f"rank {self.me.rank} on {self.me.host}: {message}"
+        return processes.who + message
 
     def _report_failure(self, failure: Failure, patience_s: float) -> Verdict | None:
         self._outbox.put({"failure": asdict(failure)})
@@ -161,6 +164,7 @@ class RankWatch(threading.Thread):
                 progress=progress,
                 idle_s=idle_s,
                 limited=self._limited,
+                loads=is_waiting(),
                 where=self._where() if idle_s >= 2.0 else "",
             )
             for rank, message in messages:

@@ -1,11 +1,12 @@
-"""Ranks and loader processes that are stopped, killed or stuck: the run ends in time, tells one message that names rank,
-host and file, and leaves no process.
+"""Ranks and loader processes that are stopped, killed or stuck: the run ends in time, tells one message that names
+rank, host and file, and leaves no process.
 
 Every case is a real run of the command line on two ranks (gloo).
 """
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -72,11 +73,12 @@ class Run:
                 found[int(folder.name)] = (int(parent), rank)
         return found
 
-    def wait_for_training(self, patience_s=90):
+    def wait_for_training(self, patience_s=200):
         """Until an epoch is over and has been reported."""
         limit = time.monotonic() + patience_s
         while not list(self.folder.glob("runs/run/metrics/*/metrics.csv")):
-            assert time.monotonic() < limit and self.process.poll() is None, self.stderr.read_text()
+            assert time.monotonic() < limit, self.stderr.read_text()
+            assert self.process.poll() is None, self.stderr.read_text()
             time.sleep(0.1)
         time.sleep(2)
 
@@ -146,3 +148,146 @@ def test_a_killed_rank(tmp_path, synthetic, faults, rank):
         assert re.search(r"last: .*(training step|loading|batch)", told), told
         assert ("was killed (SIGKILL), often because memory is short" in told) == (rank == 1)
         fault.observed = told
+
+
+def test_stopped_loader_processes(tmp_path, synthetic, faults):
+    with faults(
+        "hangs", "SIGSTOP to the loader process of rank 1", expected="named, within data.loading.timeout_s"
+    ) as fault:
+        with Run(tmp_path, synthetic, timeout_s=5) as run:
+            run.wait_for_training()
+            for pid in run.workers(1):
+                os.kill(pid, signal.SIGSTOP)
+            status, told = run.end(within_s=20)
+        assert status == 1
+        assert re.match(rf"error: rank 1 on {HOST}: no batch for 5 s .*: loader process \d+ \(stopped\) is ", told)
+        fault.observed = told
+
+
+def test_a_killed_loader_process(tmp_path, synthetic, faults):
+    with faults("hangs", "SIGKILL to the loader process of rank 1", expected="named, at once") as fault:
+        with Run(tmp_path, synthetic) as run:
+            run.wait_for_training()
+            for pid in run.workers(1):
+                os.kill(pid, signal.SIGKILL)
+            status, told = run.end(within_s=15)
+        assert status == 1
+        assert re.match(rf"error: rank 1 on {HOST}: loader process \d+ was killed \(SIGKILL\) while ", told)
+        fault.observed = told
+
+
+STUCK = """
+import os, sys, time
+from gcvideo.cli.main import main
+from gcvideo.data import dataset
+from gcvideo.training.task import VideoTask
+
+what, rank = os.environ["STUCK"].split()
+if os.environ.get("LOCAL_RANK", "0") == rank:
+    if what == "decoder":
+        opened, count = dataset.open_video, [0]
+        def open_video(*args):
+            count[0] += 1
+            time.sleep(1000 if count[0] == 9 else 0)
+            return opened(*args)
+        dataset.open_video = open_video
+    else:
+        forward, steps = VideoTask.forward, [0]
+        def forever(self, frames):
+            steps[0] += 1
+            time.sleep(1000 if steps[0] == 9 else 0)
+            return forward(self, frames)
+        VideoTask.forward = forever
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "rank", "message"),
+    [
+        (
+            "decoder", 1,
+            r"rank 1 on HOST: no batch for 6 s \(data.loading.timeout_s\): this process is reading \S+\.mp4",
+        ),
+        (
+            "forward", 0,
+            r"no progress for \d+ s \(rank_timeout_s\): rank 0 on HOST \(process \d+\) is at "
+            r"(a batch of the validation|training step \d+) in run.py:\d+ forever\(\); the other ranks wait for it",
+        ),
+    ],
+    ids=("decoder", "forward"),
+)  # fmt: skip
+def test_a_rank_that_is_stuck(tmp_path, synthetic, faults, what, rank, message):
+    script = tmp_path / "run.py"
+    script.write_text(STUCK)
+    with faults("hangs", f"a {what} that never returns, rank {rank}", expected="named, in time") as fault:
+        options = {"program": (sys.executable, str(script)), "STUCK": f"{what} {rank}"}
+        with Run(tmp_path, synthetic, workers=0, timeout_s=6, **options) as run:
+            status, told = run.end(within_s=90)
+        assert status == (-signal.SIGKILL if rank == 0 and status < 0 else 1)
+        assert re.fullmatch("error: " + message.replace("HOST", HOST), told), told
+        fault.observed = told
+
+
+def test_a_port_in_use(tmp_path, synthetic, faults):
+    with faults("hangs", "MASTER_PORT in use", expected="told before rank 1 is started") as fault:
+        with socket.create_server(("", 0)) as server:
+            port = str(server.getsockname()[1])
+            with Run(tmp_path, synthetic, MASTER_PORT=port) as run:
+                status, told = run.end(within_s=60)
+        assert status == 2
+        assert told.startswith(f"error: port {port} of {socket.gethostname()} (MASTER_PORT) is in use: ")
+        fault.observed = told
+
+
+def test_a_rank_without_videos(tmp_path, synthetic, faults):
+    with faults("hangs", "fewer videos than the ranks need", expected="told once") as fault:
+        with Run(tmp_path, synthetic, "--data.batch_size=7") as run:
+            status, told = run.end(within_s=60)
+        assert (status, told) == (2, "error: 12 training videos on 2 device(s) do not fill one batch of 7")
+        fault.observed = told
+
+
+def broken_copy(manifest, folder):
+    """The data set with the second validation video, which rank 1 reads, cut short."""
+    copy = folder / "broken"
+    shutil.copytree(manifest.parent, copy)
+    name = [row for row in manifest.read_text().splitlines() if ",val," in row][1].split(",")[0]
+    os.truncate(copy / name, 500)
+    return copy / manifest.name, name
+
+
+def test_an_error_of_one_rank(tmp_path, synthetic, faults):
+    manifest, name = broken_copy(synthetic, tmp_path)
+    with faults("hangs", "a broken validation video on rank 1", expected="told once, with rank and file") as fault:
+        with Run(tmp_path, manifest) as run:
+            status, told = run.end(within_s=60)
+        assert status == 1
+        assert told.startswith(f"error: rank 1 on {socket.gethostname()}: a video of the evaluation can't be decoded: ")
+        assert name in told
+        fault.observed = told
+
+
+def test_nodes_that_differ(tmp_path, synthetic, faults):
+    rows = synthetic.read_text().splitlines()
+    other = synthetic.with_name("other.csv")
+    other.write_text("\n".join([rows[0], *reversed(rows[1:])]) + "\n")  # the same videos in another order
+    with socket.create_server(("", 0)) as server:
+        port = str(server.getsockname()[1])
+    environ = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    with faults("hangs", "two nodes with different manifests", expected="told once, names the ranks") as fault:
+        nodes = "--trainer.num_nodes=2"
+        with (
+            Run(tmp_path, synthetic, nodes, devices=1, NODE_RANK="0", **environ) as first,
+            Run(tmp_path, other, nodes, devices=1, NODE_RANK="1", **environ) as second,
+        ):
+            assert first.end(within_s=60)[0] == 2
+            assert second.process.wait(timeout=10) == 2
+            assert not second.pids()
+        assert re.match(
+            r"error: the ranks do not agree: the list of videos \(fit\) is "
+            rf"12 videos, digest \w+, on rank 0 on {HOST}; 12 videos, digest \w+, on rank 1 on {HOST}$", first.told(),
+        )  # fmt: skip
+        assert "error: " not in second.stderr.read_text()
+        fault.observed = first.told()
