@@ -113,7 +113,7 @@ def _fit_and_test(sweep: Sweep, run: Run, folder: Path, run_command: _Caller) ->
     return Ended(read_outcome(sweep, run, folder))
 
 
-def _commands(sweep: Sweep, run: Run, folder: Path) -> list[list[str]]:
+def _commands(sweep: Sweep, run: Run) -> list[list[str]]:
     """`fit`, which starts or resumes, and `test`."""
     gcvideo = [sys.executable, "-m", "gcvideo"]
     arguments = sweep.arguments(run)
