@@ -6,9 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from gcvideo.dataset_tools.h264 import write_video
 from gcvideo.dataset_tools.synthetic import write_dataset
+
+settings.register_profile(
+    "quick",
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+settings.load_profile("quick")
 
 # Two processes of two threads on two cores take many times as long.
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)

@@ -62,7 +62,7 @@ FORBIDDEN = {
         "scipy",
     ),
     "training/optim.py": ("gcvideo", "pytorch_lightning"),
-    "training/fit_marker.py": ("gcvideo.training", "gcvideo.data", "torch", *FRAMEWORKS),
+    "fit_marker.py": ("gcvideo.training", "gcvideo.data", "torch", *FRAMEWORKS),
     "training/metrics.py": ("gcvideo.data", "gcvideo.models", "pytorch_lightning"),
     "report/*.py": ("gcvideo.sweep", "gcvideo.dataset_tools", "gcvideo.cli", "scipy"),
     "sweep/*.py": ("gcvideo.dataset_tools", "gcvideo.cli"),

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from gcvideo.files import json_text, write_text
+from gcvideo.fit_marker import digest_of, finished_checkpoint
 from gcvideo.locking import LockedError, locked
 from gcvideo.sweep.file import Run, Sweep
 from gcvideo.sweep.outcome import FINISHED, RESULTS, Outcome, read_outcome
 from gcvideo.sweep.processes import call
-from gcvideo.training.fit_marker import digest_of, finished_checkpoint
 
 LOCK = "sweep.lock"
 

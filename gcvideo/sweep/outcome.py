@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gcvideo.errors import UsageError
+from gcvideo.fit_marker import digest_of
 from gcvideo.report.interval import Interval
 from gcvideo.sweep.file import Run, Sweep
 from gcvideo.sweep.statistics import McNemar, mcnemar
-from gcvideo.training.fit_marker import digest_of
 
 FINISHED = "sweep-finished.json"
 """Written by a sweep after the test of a run; see `sweep.execute`."""

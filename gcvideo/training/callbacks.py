@@ -10,8 +10,8 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from gcvideo.data.datamodule import VideoDataModule, VideoDataset
+from gcvideo.fit_marker import write_fit_marker
 from gcvideo.terminal import printable
-from gcvideo.training.fit_marker import write_fit_marker
 from gcvideo.training.task import VideoTask
 
 

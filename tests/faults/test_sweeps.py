@@ -14,13 +14,13 @@ import pytest
 import yaml
 
 from gcvideo.errors import UsageError
+from gcvideo.fit_marker import NAME, finished_checkpoint, write_fit_marker
 from gcvideo.locking import locked
 from gcvideo.sweep import run as run_module
 from gcvideo.sweep.execute import LOCK
 from gcvideo.sweep.file import Run, Sweep
 from gcvideo.sweep.outcome import FINISHED, read_outcome
 from gcvideo.sweep.run import run_sweep
-from gcvideo.training.fit_marker import NAME, finished_checkpoint, write_fit_marker
 from tests.sweep.written import write_run, write_small_sweep
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from gcvideo.training.fit_marker import write_fit_marker
+from gcvideo.fit_marker import write_fit_marker
 
 STEPS = 20
 STEP_S = 0.1

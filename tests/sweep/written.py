@@ -6,10 +6,10 @@ from pathlib import Path
 import yaml
 
 from gcvideo.files import csv_text, json_text, write_text
+from gcvideo.fit_marker import digest_of
 from gcvideo.report.interval import wilson
 from gcvideo.sweep.file import Run
 from gcvideo.sweep.outcome import FINISHED, RESULTS
-from gcvideo.training.fit_marker import digest_of
 
 
 def mark_finished(folder):
