@@ -50,10 +50,13 @@ class Connection:
         *lines, self._received = (self._received + data).split(b"\n")
         self.closed = self.closed or not data or len(self._received) > _LONGEST
         try:
-            return [json.loads(line) for line in lines]
-        except ValueError:  # it does not speak our language
+            messages = [json.loads(line) for line in lines]
+        except (ValueError, RecursionError):
+            messages = [None]
+        if not all(isinstance(message, dict) for message in messages):  # it does not speak our language
             self.closed = True
             return []
+        return messages
 
     def close(self) -> None:
         self.closed = True
@@ -128,7 +131,7 @@ class Hub:
         rank = next((rank for rank, known in self._ranks.items() if known is connection), None)
         if rank is None and received:
             hello = received.pop(0)
-            if secrets.compare_digest(str(hello.get("token")), self.address.token):
+            if secrets.compare_digest(str(hello.get("token")).encode(), self.address.token.encode()):
                 rank = int(hello["rank"])
                 self._ranks[rank] = connection
             else:  # a stranger

@@ -300,7 +300,7 @@ LAUNCHER = "GCVIDEO_LAUNCHER"
 
 
 def _failure_of(error: BaseException) -> Failure:
-    text = explain(error) or str(error).strip()
+    text = (explain(error) or str(error).strip())[:2000]
     if isinstance(error, GcvideoError):
         return Failure(text, error.exit_status)
     if not isinstance(error, Exception):
