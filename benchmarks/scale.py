@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from gcvideo.data.datamodule import _start_worker
+from gcvideo.data.loading import start_worker
 from gcvideo.data.manifest import read_manifest
 
 
@@ -59,7 +59,7 @@ def make(folder, rows):
 
 def workers_cost(videos, workers):
     """(seconds until every worker has returned an item, private MiB of a worker at its last item)."""
-    loader = DataLoader(Rows(videos), batch_size=None, num_workers=workers, worker_init_fn=_start_worker)
+    loader = DataLoader(Rows(videos), batch_size=None, num_workers=workers, worker_init_fn=start_worker)
     began = time.perf_counter()
     items = iter(loader)
     first = [next(items) for _ in range(workers)]

@@ -1,32 +1,26 @@
 """The data side of a run: manifests, settings and loaders."""
 
-import gc
-import math
-import signal
-import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
-from gcvideo.data.batch import collate
 from gcvideo.data.dataset import EvalDataset, TrainDataset
 from gcvideo.data.decode import DEFAULT_DECODER, DecoderName
-from gcvideo.data.loader import WatchedLoader
+from gcvideo.data.loading import Loading, VideoDataset, make_loader
 from gcvideo.data.manifest import manifest_of, manifest_warnings, read_class_names, read_manifest, videos_at
 from gcvideo.data.memory import check_item, check_loaded
 from gcvideo.data.position import Order, Position, dump, resume
-from gcvideo.data.samplers import EvalSampler, Share, TrainSampler
+from gcvideo.data.progress import TrainingProgress
+from gcvideo.data.samplers import Share
 from gcvideo.data.sampling import Clip
 from gcvideo.data.shards.reading import ShardedVideos
-from gcvideo.data.shards.streams import EvalStream, stream_of
+from gcvideo.data.shards.streams import EvalStream
 from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.data.videos import Videos
 from gcvideo.errors import UsageError
-from gcvideo.processes import signal_at_end_of_parent
 from gcvideo.settings import as_plain, as_settings
 
 MAX_WORKERS = 512
@@ -54,42 +48,6 @@ class Splits:
     def evaluated(self) -> tuple[str, str]:
         """The splits that are not trained on."""
         return self.val, self.test
-
-
-VideoDataset = TrainDataset | EvalDataset
-
-
-@dataclass(frozen=True)
-class Loading:
-    """How videos are loaded, and what happens with broken ones.
-
-    Args:
-        eval_batch_size: videos for each device in validation; a test batch has one video, all of its views.
-        timeout_s: seconds to wait for a batch before the run stops and names the files that were read; 0 waits for
-            ever.
-        max_broken: fraction of the videos of a `fit` that may be broken before it stops. Training replaces them;
-            validation skips them, at least one.
-        skip_broken: leave any number of broken videos out of validation and test instead of stopping; the report says
-            how many.
-        outside_root: allow paths and links in the manifest that lead out of `root`.
-
-    Raises:
-        ValueError: a value out of range.
-    """
-
-    eval_batch_size: int = 8
-    timeout_s: float = 120.0
-    max_broken: float = 0.01
-    skip_broken: bool = False
-    outside_root: bool = False
-
-    def __post_init__(self) -> None:
-        if self.eval_batch_size < 1:
-            raise ValueError(f"expected loading.eval_batch_size >= 1, got {self.eval_batch_size}")
-        if not 0 <= self.timeout_s < math.inf:  # False for nan, too
-            raise ValueError(f"expected a finite loading.timeout_s >= 0, got {self.timeout_s}")
-        if not 0 <= self.max_broken < 1:
-            raise ValueError(f"expected loading.max_broken in [0, 1), got {self.max_broken}")
 
 
 class VideoDataModule(pl.LightningDataModule):
@@ -162,11 +120,7 @@ class VideoDataModule(pl.LightningDataModule):
         self.predict_path = predict
         self.datasets: dict[str, VideoDataset] = {}
         self.accept_changes = False
-        # Where this session of a training began; what a checkpoint said, until it is applied; batches of an epoch, once
-        # they are known; and Lightning's count of batches at that beginning.
-        self._start = Position()
-        self._stored: Position | None = None
-        self._batches = self._ready_at_start = 0
+        self._progress = TrainingProgress()
         # Explicitly, and as plain values: by default Lightning would store instances of our classes, which the safe
         # loader of checkpoints refuses.
         self.save_hyperparameters(
@@ -202,7 +156,7 @@ class VideoDataModule(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read what a stage ('fit', 'validate', 'test' or 'predict') needs; all problems are raised here."""
         if stage == "fit":
-            self._start, self._stored, self._batches, self._ready_at_start = Position(), None, 0, 0
+            self._progress = TrainingProgress()
             self.datasets["fit"] = TrainDataset(
                 self._videos("fit"), self.clip, self.augment, self.seed, self.loading.max_broken, self.decoder
             )
@@ -266,26 +220,8 @@ class VideoDataModule(pl.LightningDataModule):
             batches = min(batches, limit) if isinstance(limit, int) else max(int(batches * limit), 1)
             # Lightning replaces a sampler by one that repeats; a stream has none.
             repeats = self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
-        self._batches = batches
-        if self._stored is not None:  # resumed: what came before is in the position that was stored
-            self._ready_at_start = self._ready()
-        share = Share(rank, world_size, self.batch_size, batches, self._position(), repeats)
-        self._align(share)
-        return self._loader("fit", share)
-
-    def _position(self) -> Position:
-        """Where the training is: our own count, because Lightning begins a resumed epoch with the order of epoch 0."""
-        if self.trainer is None or not self._batches:
-            return self._start
-        return self._start.after(self._ready() - self._ready_at_start, self._batches, self._global_batch())
-
-    def _ready(self) -> int:
-        """Batches of this run so far, over all epochs and interruptions."""
-        # Not `current.completed`: it lags by one in a checkpoint that is saved in on_train_batch_end.
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready  # type: ignore[union-attr]
-
-    def _global_batch(self) -> int:
-        return self._rank()[1] * self.batch_size
+        position = self._progress.begin(self.trainer, batches, world_size * self.batch_size)
+        return self._loader("fit", Share(rank, world_size, self.batch_size, batches, position, repeats))
 
     def _order(self) -> Order:
         dataset = self.datasets["fit"]
@@ -296,7 +232,7 @@ class VideoDataModule(pl.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the training data, for a checkpoint."""
-        return dump(self._position(), self._order()) if "fit" in self.datasets else {}
+        return dump(self._progress.position(self.trainer), self._order()) if "fit" in self.datasets else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue a training where a checkpoint says.
@@ -305,20 +241,8 @@ class VideoDataModule(pl.LightningDataModule):
             UsageError: the data is no longer that of the checkpoint, and `accept_changes` is not set.
         """
         if "fit" in self.datasets:
-            self._start = resume(state_dict, self._order(), self.accept_changes)
-            self._stored = Position(state_dict["epoch"], state_dict["videos"])
-
-    def _align(self, share: Share) -> None:
-        """After a resume, tell Lightning where in its epoch the training is: it counts batches, of whatever size."""
-        if self.trainer is None or self._stored is None:
-            return
-        current = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        # Ours is then the beginning of the next epoch, while Lightning has not left the last one.
-        is_at_end = share.position.epoch > self._stored.epoch or (self._stored.videos == 0 and current.ready > 0)
-        shift = (share.batches if is_at_end else share.first_batch) - current.ready
-        for name in ("ready", "started", "processed", "completed"):
-            setattr(current, name, getattr(current, name) + shift)
-        self._start, self._stored = share.position, None
+            start = resume(state_dict, self._order(), self.accept_changes)
+            self._progress = TrainingProgress(start, stored=Position(state_dict["epoch"], state_dict["videos"]))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Each video once, its centre view."""
@@ -333,46 +257,17 @@ class VideoDataModule(pl.LightningDataModule):
         return self._eval_loader("predict", 1)
 
     def _eval_loader(self, stage: str, batch_size: int) -> DataLoader[Any]:
-        rank, world_size = self._rank()
-        # A rank without videos takes no part in what the others gather, and they would wait for it.
-        if len(self.datasets[stage]) < world_size:
-            raise UsageError(
-                f"expected at least one video for each of {world_size} devices to {stage}, got "
-                f"{len(self.datasets[stage])}"
-            )
-        return self._loader(stage, Share(rank, world_size, batch_size))
+        return self._loader(stage, Share(*self._rank(), batch_size))
 
     def _loader(self, stage: str, share: Share) -> DataLoader[Any]:
-        """A loader of what this rank reads."""
-        dataset = self.datasets[stage]
-        workers = min(self.num_workers, len(dataset))  # one without videos would only cost its start
-        options: dict[str, Any] = {
-            "num_workers": workers,
-            "pin_memory": torch.cuda.is_available(),
-            "limit_s": self.loading.timeout_s,
-            "readings": dataset.readings,
-            "worker_init_fn": _start_worker,
-            "generator": torch.Generator().manual_seed(self.seed),  # else iterating draws from the global stream
-            # Restarted for each epoch, workers would take seconds; a test has one pass.
-            "persistent_workers": workers > 0 and stage in ("fit", "validate"),
-        }
-        if isinstance(dataset.videos, ShardedVideos):
-            # A sampler's order would seek back and forth in the tars: here the workers decide what they read.
-            # batch_size=None: streams yield whole batches.
-            return WatchedLoader(stream_of(dataset, dataset.videos, share, workers), batch_size=None, **options)
-        return WatchedLoader(
-            dataset,
-            batch_size=share.batch_size,
-            sampler=self._sampler(dataset, share),
-            collate_fn=collate,
-            drop_last=stage == "fit",  # whole batches, as `train_dataloader` counts them
-            **options,
+        return make_loader(
+            self.datasets[stage],
+            share,
+            self.loading,
+            self.num_workers,
+            self.seed,
+            persistent=stage in ("fit", "validate"),  # a test has one pass
         )
-
-    def _sampler(self, dataset: TrainDataset | EvalDataset, share: Share) -> Sampler[Any]:
-        if isinstance(dataset, EvalDataset):
-            return EvalSampler(len(dataset), share.rank, share.world_size, dataset.done)
-        return TrainSampler(len(dataset), self.seed, share.rank, share.world_size, share.position)
 
     def _rank(self) -> tuple[int, int]:
         """Rank of this process and the number of ranks.
@@ -418,16 +313,3 @@ def refuse_other_loaders(loaders: Any, world_size: int) -> None:
                 f"the loader was not made for the {world_size} device(s) of this Trainer, and would count videos twice "
                 f"or not at all: pass the VideoDataModule itself, and use_distributed_sampler=False"
             )
-
-
-def _start_worker(worker: int) -> None:
-    torch.set_num_threads(1)
-    # What is in memory now will stay. A garbage collection that visits it takes 0.1 s, and decoding sets off many.
-    gc.freeze()
-    # A terminal and a cluster send these to all processes of a run. It saves first, and still needs its batches.
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(signum, signal.SIG_IGN)
-    # A worker that is stuck would outlive the run. The signal comes when the thread ends that started the worker,
-    # which is no reason to die unless it is the main one.
-    if threading.current_thread().name == "MainThread":
-        signal_at_end_of_parent(signal.SIGKILL)
