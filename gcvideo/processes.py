@@ -46,11 +46,16 @@ def tell(message: str) -> None:
     os.write(2, f"\nerror: {message}\n".encode())
 
 
-def kill_children() -> None:
-    """Kill the processes of multiprocessing and those in `children`; a stopped process ignores any other signal."""
+def kill_loaders() -> None:
+    """Kill the processes of multiprocessing; a stopped process ignores any other signal."""
     for process in multiprocessing.active_children():
         if process.daemon:  # the others are not ours
             process.kill()
+
+
+def kill_children() -> None:
+    """Kill the processes of multiprocessing and those in `children`."""
+    kill_loaders()
     for child in children:
         if child.poll() is None:
             child.kill()

@@ -63,7 +63,7 @@ class WatchedLoader(DataLoader[Any]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if not _loaders:
             # multiprocessing waits for its processes at exit; a stopped one would never end.
-            atexit.register(processes.kill_children)
+            atexit.register(processes.kill_loaders)
         _loaders.add(self)
         processes.find_prctl()
         with self._limited():  # of its second pass on, it waits for persistent workers
