@@ -199,7 +199,7 @@ def test_settings_of_the_resuming_run_win(tmp_path, synthetic):
 
 
 def test_no_class_names():
-    with pytest.raises(ValueError, match="class_names must name at least one class"):
+    with pytest.raises(ValueError, match="class_names must name at least two classes"):
         VideoTask([])
 
 
