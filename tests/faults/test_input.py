@@ -104,7 +104,8 @@ VALUES = {
     "--model.block.site=x": "site",
     "--model.net=nope.Nope": "'nope.Nope': No module named 'nope'",
     "--model.net=x": "name of a class, with its package",
-    "--model.net=os.getcwd": "does not correspond to a subclass of Module: os.getcwd",
+    "--model.net=os.getcwd": "os.getcwd",
+    "--model.net=torch.relu": "does not correspond to a subclass of Module: torch.relu",
     "--model.net=torch.nn.Linear": "in_features",
     "--model.weights=gone.pth": "must be a file or a name of",
     "--model.weights=": "model.weights is empty",
@@ -236,7 +237,7 @@ CONFIGS = {
     "model: {block_s: gc5}\n": "did you mean: model.blocks",
     "model: {optim: {lr_batch: [1]}}\n": "Expected int or null. Got value: [1]",
     "name: !!python/object/apply:os.getcwd []\n": "could not determine a constructor",
-    "trainer: {callbacks: [{class_path: nope.X}]}\n": "No module named 'nope'",
+    "trainer: {callbacks: [{class_path: nope.X}]}\n": "nope",
     "trainer: {callbacks: [{class_path: EarlyStopping, init_args: {monitr: x}}]}\n": "monitr",
     "? [a]\n: 1\n": "Problems parsing config",
 }
