@@ -55,19 +55,20 @@ class StrictParser(LightningArgumentParser):
 def _causes(lines: Sequence[str]) -> list[str]:
     """The one line of jsonargparse's details that tells the cause.
 
-    For a union of types, jsonargparse lists an expectation for each of them ("- Expected a <class 'int'>"), and the
-    value in a line of its own. What is wrong with the name of a class stands in two lines.
+    For a union of types, jsonargparse lists after "Errors:" what each of them says ("- Expected a <class 'int'>"), and
+    the value in a line of its own. What is wrong with the name of a class may go on in the next line.
     """
     value = next((line.partition(": ")[2] for line in lines if line.startswith("Given value: ")), None)
     if value is None:
-        last = [line for line in lines if re.search(r"^Expected|line \d+, column|^Unable to load config", line)][-1:]
-        return [_type_names(line).replace("Expected a ", "Expected ") for line in last]
-    details = list(zip(lines, [*lines[1:], ""], strict=True))
-    problems = [f"{line.removeprefix('- ')} {after}" for line, after in details if line.startswith("- Problem with")]
-    problems += [f"{line.removeprefix('- ')}: {value}" for line in lines if line.startswith("- Import path does not")]
-    if problems:
-        return problems[:1]
-    types = [line.removeprefix("- Expected ").removeprefix("a ") for line in lines if line.startswith("- Expected ")]
+        telling = [line for line in lines if re.search(r"^Expected|line \d+, column|^Unable to load", line)] or lines
+        return [_type_names(line).replace("Expected a ", "Expected ") for line in telling[-1:]]
+    errors = list(lines)[lines.index("Errors:") + 1 :] if "Errors:" in lines else list(lines)
+    for line, after in zip(errors, [*errors[1:], ""], strict=True):
+        if line.startswith("- ") and not line.startswith("- Expected "):
+            return [
+                f"{line.removeprefix('- ')} {after}" if line.endswith(":") else f"{line.removeprefix('- ')}: {value}"
+            ]
+    types = [line.removeprefix("- Expected ").removeprefix("a ") for line in errors if line.startswith("- Expected ")]
     types = ["name of a class, with its package" if "import path" in name else name for name in types]
     names = dict.fromkeys(_type_names(name).partition(". Got value")[0] for name in types)
     return [f"Expected {' or '.join(names)}. Got value: {value}"]

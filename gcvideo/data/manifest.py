@@ -77,7 +77,8 @@ def manifest_of(option: str | None) -> str:
 def manifest_warnings(manifest: str | Path, train: str, evaluated: Sequence[str]) -> list[str]:
     """What is strange in the splits of a manifest, a line each; see `split_warnings`."""
     with no_garbage_collection():
-        return [f"{manifest}: {text}" for text in split_warnings(read_rows(Path(manifest)), train, evaluated)]
+        rows = _normalised(read_rows(Path(manifest)))
+        return [f"{manifest}: {text}" for text in split_warnings(rows, train, evaluated)]
 
 
 def videos_at(path: str | None) -> Videos:
