@@ -10,7 +10,7 @@ After the run one line counts them. `--reliability FILE` writes the table of doc
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -67,6 +67,17 @@ def faults():
 def pytest_addoption(parser):
     parser.addoption("--reliability", help="write the table of injected faults to this file")
     parser.addoption("--kills", type=int, help="of each training in test_interruptions; default 7")
+
+
+def pytest_sessionfinish(session):
+    """A process of pytest-xdist reports to the one that prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["faults"] = [asdict(fault) for fault in _found]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    _found.extend(Fault(**fields) for fields in getattr(node, "workeroutput", {}).get("faults", ()))
 
 
 def pytest_terminal_summary(terminalreporter, config):
