@@ -167,12 +167,10 @@ class GcvideoCLI(LightningCLI):
         config = self.config[self.verb]
         self.run_dir = Path(config.runs_dir) / config.name
         self.writes = self.writes and self.verb == "fit" and not config.trainer.fast_dev_run
-        if _is_first_process() and (self.writes or self.verb == "test"):
-            # A test may run next to the training of its run.
-            self.locks.enter_context(locked(self.run_dir, ".lock" if self.writes else ".test.lock"))
-            if self.writes:
-                remove_partial(self.run_dir)
-                remove_partial(self.run_dir / "checkpoints")
+        if _is_first_process() and self.writes:
+            self.locks.enter_context(locked(self.run_dir))  # a test may run next to the training of its run
+            remove_partial(self.run_dir)
+            remove_partial(self.run_dir / "checkpoints")
         # In this order: the class names may come from the checkpoint, and the data must count by the same ones.
         config.ckpt_path = self._checkpoint(config.ckpt_path)
         if self.verb != "fit":
