@@ -168,7 +168,7 @@ def test_the_whole_way(tmp_path, synthetic):
     done = gcvideo("fit", *arguments, cwd=work, entry=(str(ROOT / "train.py"),))
     assert done.returncode == 0, done.stderr
     folder = runs / "demo"
-    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     assert (folder / "config.yaml").exists()
     assert list((folder / "tensorboard").glob("events*"))
 
