@@ -77,7 +77,14 @@ DATA = {
     "predict": "folder",
 }
 ELSEWHERE = {"model.net", "model.optim.nesterov", "data.augment.min_area"}
-RUN = {"name": "mine", "runs_dir": "elsewhere", "ema_decay": 0.5, "precise_bn": 3, "seed_everything": 4, "rank_timeout_s": 60.0}
+RUN = {
+    "name": "mine",
+    "runs_dir": "elsewhere",
+    "ema_decay": 0.5,
+    "precise_bn": 3,
+    "seed_everything": 4,
+    "rank_timeout_s": 60.0,
+}
 # Arguments of Trainer.fit and the like, which tests/cli/test_cli.py sets or which Lightning owns.
 LIGHTNING = {"ckpt_path", "weights_only", "verbose", "return_predictions", "print_config", "model", "data", "trainer"}
 

@@ -164,3 +164,14 @@ def test_samplers_that_lightning_would_replace_are_refused(synthetic, tmp_path, 
         loader()
     data.trainer = trainer(tmp_path, strategy="ddp", devices=2, use_distributed_sampler=False)
     assert len(loader()) == {"fit": 2, "validate": 1, "test": 3}[stage]
+
+
+def test_every_rank_needs_a_video(synthetic, tmp_path):
+    """Without one it would not take part in what the others gather, and they would wait for it."""
+    data = VideoDataModule(str(synthetic), num_workers=0, batch_size=7)
+    data.setup("fit")
+    data.trainer = trainer(tmp_path, strategy="ddp", devices=7, use_distributed_sampler=False)
+    with pytest.raises(UsageError, match="expected at least one video for each of 7 devices to validate, got 6"):
+        data.val_dataloader()
+    with pytest.raises(UsageError, match=r"12 training videos on 7 device\(s\) do not fill one batch of 7"):
+        data.train_dataloader()
