@@ -27,8 +27,8 @@ class Loading:
 
     Args:
         eval_batch_size: videos for each device in validation; a test batch has one video, all of its views.
-        timeout_s: seconds to wait for a batch before the run stops and names the files that were read; 0 waits for
-            ever.
+        timeout_s: seconds to wait for a batch before the run stops and names the files that were being read; 0 waits
+            for ever. Without workers only the command line can stop: it ends at once.
         max_broken: fraction of the videos of a `fit` that may be broken before it stops. Training replaces them;
             validation skips them, at least one.
         skip_broken: leave any number of broken videos out of validation and test instead of stopping; the report says

@@ -19,7 +19,7 @@ from torch.distributed.constants import default_pg_timeout
 from gcvideo import processes
 from gcvideo.errors import UsageError
 from gcvideo.training.rank_agreement import refuse_differences
-from gcvideo.training.ranks import LAUNCHER, RankWatch
+from gcvideo.training.ranks import GRACE_S, LAUNCHER, RankWatch
 
 
 def watch_ranks(trainer: pl.Trainer, limit_s: float) -> None:
@@ -103,15 +103,17 @@ class RankLauncher(_SubprocessScriptLauncher):
 
     def _end_children(self) -> None:
         """Leave no rank behind, and no failure of one unnoticed."""
-        limit_s = 3.0 if self.watch.verdict is not None else self.watch.roll.limit_s or None
+        verdict = self.watch.verdict
+        # After an error they mostly wait for this one; after a signal (128 + its number) they end by themselves.
+        limit_s = (GRACE_S if verdict.status > 128 else 3.0) if verdict else self.watch.roll.limit_s or None
         try:
             codes = [process.wait(timeout=limit_s) for process in self.started]
         except subprocess.TimeoutExpired:
-            if self.watch.verdict is None:
+            if verdict is None:
                 processes.end_now(f"the ranks of this machine did not end within {limit_s:g} s after rank 0")
             processes.kill_children()
             return
-        if any(codes) and self.watch.verdict is None:
+        if any(codes) and verdict is None:
             processes.end_now(None, 1)
 
 

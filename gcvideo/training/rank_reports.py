@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-GATHER_S = 0.5
+GATHER_S = 1.0
 """How long to wait for other ranks with the same error."""
 
 PATIENCE_S = 5.0

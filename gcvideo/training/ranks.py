@@ -217,7 +217,7 @@ class RankWatch(threading.Thread):
             if self._end_s <= 0:
                 speaks = self.verdict.speaker == self.me.rank
                 processes.before_end = None
-                processes.end_now(self.verdict.text if speaks else None, self.verdict.status)
+                processes.end_now(processes.who + self.verdict.text if speaks else None, self.verdict.status)
             return
         if self._channel is None:
             self._judge_joining()

@@ -165,3 +165,13 @@ def test_samplers_that_lightning_would_replace_are_refused(synthetic, tmp_path, 
         loader()
     data.trainer = trainer(tmp_path, strategy="ddp", devices=2, use_distributed_sampler=False)
     assert len(loader()) == {"fit": 2, "validate": 1, "test": 3}[stage]
+
+
+def test_more_ranks_than_videos(synthetic, tmp_path):
+    """A training has no batch for some of them; an evaluation has an empty one."""
+    data = VideoDataModule(str(synthetic), num_workers=0, batch_size=7)
+    data.setup("fit")
+    data.trainer = trainer(tmp_path, strategy="ddp", devices=7, use_distributed_sampler=False)
+    assert len(data.val_dataloader()) == 1
+    with pytest.raises(UsageError, match=r"12 training videos on 7 device\(s\) do not fill one batch of 7"):
+        data.train_dataloader()

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from gcvideo.training.rank_reports import Failure, Report, Roll
+
 pytestmark = pytest.mark.slow
 
 HOST = re.escape(socket.gethostname())
@@ -195,6 +197,8 @@ if os.environ.get("LOCAL_RANK", "0") == rank:
         forward, steps = VideoTask.forward, [0]
         def forever(self, frames):
             steps[0] += 1
+            if steps[0] == 9 and what == "bug":
+                raise RuntimeError("a bug")
             time.sleep(1000 if steps[0] == 9 else 0)
             return forward(self, frames)
         VideoTask.forward = forever
@@ -228,6 +232,20 @@ def test_a_rank_that_is_stuck(tmp_path, synthetic, faults, what, rank, message):
         assert status == (-signal.SIGKILL if rank == 0 and status < 0 else 1)
         assert re.fullmatch("error: " + message.replace("HOST", HOST), told), told
         fault.observed = told
+
+
+def test_a_bug_shows_one_traceback(tmp_path, synthetic, faults):
+    script = tmp_path / "run.py"
+    script.write_text(STUCK)
+    with faults("hangs", "an unforeseen exception on rank 1", expected="its traceback, and no other") as fault:
+        with Run(tmp_path, synthetic, workers=0, program=(sys.executable, str(script)), STUCK="bug 1") as run:
+            assert run.process.wait(timeout=120) == 1
+            time.sleep(1)
+            assert not run.pids()
+        text = run.stderr.read_text().replace("[rank1]: ", "")  # torch's
+        assert text.count("Traceback") == 1
+        assert text.rstrip().endswith(f"RuntimeError: a bug\nrank 1 on {socket.gethostname()}")
+        fault.observed = "as expected"
 
 
 def test_a_port_in_use(tmp_path, synthetic, faults):
@@ -286,8 +304,43 @@ def test_nodes_that_differ(tmp_path, synthetic, faults):
             assert second.process.wait(timeout=10) == 2
             assert not second.pids()
         assert re.match(
-            r"error: the ranks do not agree: the list of videos \(fit\) is "
+            rf"error: (rank \d on {HOST}: )?the ranks do not agree: the list of videos \(fit\) is "
             rf"12 videos, digest \w+, on rank 0 on {HOST}; 12 videos, digest \w+, on rank 1 on {HOST}$", first.told(),
         )  # fmt: skip
         assert "error: " not in second.stderr.read_text()
         fault.observed = first.told()
+
+
+def test_the_judge_names_the_rank_at_fault(faults):
+    """Every kind of fault at every rank of runs of 2 to 8 ranks, in simulated time."""
+    kinds = ("silent", "gone", "behind", "error")
+    cases = [(size, rank, kind) for size in range(2, 9) for rank in range(size) for kind in kinds]
+    with faults("hangs", "simulated: silent, gone, behind, failed", expected="named", injected=len(cases)):
+        for size, culprit, kind in cases:
+            assert f"rank {culprit} on host{culprit} " in simulated(size, culprit, kind), (size, culprit, kind)
+
+
+def simulated(size, culprit, kind, limit_s=20):
+    """The verdict of a run in which something happens to a rank after 10 s; it is found within 22 s."""
+    roll, began_s = Roll(size, limit_s), 10
+    for second in range(began_s + limit_s + 3):
+        at_fault = second >= began_s
+        for rank in range(size):
+            if rank == culprit and at_fault and kind in ("silent", "gone"):
+                continue
+            idle_s = second - began_s if at_fault and kind in ("silent", "behind") else 0
+            step = min(second, began_s + (rank != culprit))
+            roll.hear(Report(rank, f"host{rank}", 100 + rank, "1", f"training step {step}", step, idle_s, limited=True))
+        if at_fault and kind == "gone":
+            roll.gone[culprit] = "was killed"
+        if at_fault and kind == "error":
+            lost = {rank: Failure("connection closed", is_cause=False) for rank in range(size) if rank != culprit}
+            roll.failures |= lost
+            if second > began_s:
+                roll.failures[culprit] = Failure("its error")
+        roll.pass_time(1.0)
+        verdict = roll.verdict()
+        if verdict is not None:
+            assert at_fault
+            return f"rank {verdict.speaker} on host{verdict.speaker} " if kind == "error" else verdict.text
+    raise AssertionError("no verdict")
