@@ -70,6 +70,10 @@ def test_killed_and_resumed(ranks, workers, synthetic, tmp_path, faults, request
         for name in ("last.ckpt", "best.ckpt"):
             paths = [folder / "run" / "checkpoints" / name for folder in (tmp_path, whole)]
             assert differences(*(torch.load(path, weights_only=True) for path in paths)) == [], name
+        generators = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["random_states"]
+        assert (
+            len({bytes(state["torch"].tolist()) for state in generators}) == ranks
+        )  # no two ranks drop the same units
         assert not list((tmp_path / "run").rglob("*.part"))
         test = ("--data.manifest", synthetic, "--trainer.logger", "false")
         assert finished("test", tmp_path, *test) == finished("test", whole, *test) == 0

@@ -1,5 +1,6 @@
 """A run that is interrupted and resumed, wherever that is, ends bit for bit as one that was not."""
 
+import math
 import shutil
 
 import pytest
@@ -106,3 +107,42 @@ def test_every_state_that_is_saved(case, synthetic, tmp_path):
         # Those after the step of the checkpoint; that of its own step if it was saved before it.
         expected = [number for number in validations if number >= step]
         assert again in (expected, expected[1:]), copy
+
+
+class Seen(pl.Callback):
+    """The videos of each epoch, and whether each batch is as Lightning counts it."""
+
+    def __init__(self):
+        self.videos, self.rates = {}, []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.videos.setdefault(trainer.current_epoch, []).extend(batch[2].tolist())
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("batch", "epochs"), ((6, [10, 12, 12]), (2, [12, 12, 12]), (4, [12, 12, 12])))
+def test_another_batch_size_continues_the_epoch(batch, epochs, synthetic, tmp_path):
+    """Stopped after 4 videos of 12 (2 batches of 2), resumed with another size: no video twice, none left out but those
+    that fill no batch; the rate follows the position and not the number of steps."""
+    first, second = Seen(), Seen()
+    last = EverySave(tmp_path / "run", tmp_path / "copies")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "copies").mkdir()
+    fit(synthetic, tmp_path / "run", callbacks=[lambda: first], last=last, data={"batch_size": 2})
+    copy = tmp_path / "copies" / "01" / "last.ckpt"
+    assert torch.load(copy, weights_only=True)["VideoDataModule"]["videos"] == 4
+    fit(
+        synthetic, tmp_path / "run", resume=copy, callbacks=[lambda: second], last=LastCheckpoint(tmp_path / "run"),
+        data={"batch_size": batch},
+    )  # fmt: skip
+    second.videos[0] = first.videos[0][:4] + second.videos[0]
+    assert [len(second.videos[epoch]) for epoch in range(3)] == epochs
+    for epoch, videos in second.videos.items():
+        assert len(set(videos)) == len(videos)
+        assert videos == first.videos[epoch][: len(videos)]  # the same order, in other batches
+    per_epoch = 12 // batch
+    position = [epoch * per_epoch + number for epoch in range(3) for number in range(per_epoch)][-len(second.rates) :]
+    total = 3 * per_epoch
+    expected = [0.05 * 0.5 * (1 + math.cos(math.pi * step / total)) for step in position]
+    assert second.rates == pytest.approx(expected)
