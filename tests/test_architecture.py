@@ -87,7 +87,7 @@ ONLY_IN = {
         "data/decode/packets.py", "data/decode/pyav_reader.py",
     ),
     "webdataset": (),
-    "jsonargparse": ("cli/training.py", "cli/trusted.py"),
+    "jsonargparse": ("cli/training.py", "cli/trainer_parts.py", "cli/trusted.py"),
 }  # fmt: skip
 
 

@@ -19,11 +19,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat
-from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, ProgressBar, TQDMProgressBar
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from gcvideo import processes
@@ -35,6 +32,7 @@ from gcvideo.cli.checkpoints import (
 )
 from gcvideo.cli.config_files import check_config_files
 from gcvideo.cli.strict_parser import StrictParser
+from gcvideo.cli.trainer_parts import SaveConfig, TrainerParts
 from gcvideo.cli.trusted import restrict_imports
 from gcvideo.cli.user_errors import lightning_errors, one_line, out_of_memory
 from gcvideo.cli.values import check_values
@@ -42,34 +40,12 @@ from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.loader import LoaderError, explain
 from gcvideo.data.manifest import manifest_of, read_class_names
 from gcvideo.errors import UsageError
-from gcvideo.files import remove_partial, replacing
+from gcvideo.files import remove_partial
 from gcvideo.locking import locked
 from gcvideo.models import block_parameters
-from gcvideo.training.callbacks import BrokenVideos, FitMarker, PrintPredictions, Throughput
 from gcvideo.training.checkpoint import refuse_other_network
-from gcvideo.training.checkpoint_io import SafeCheckpointIO
-from gcvideo.training.last_checkpoint import LastCheckpoint
-from gcvideo.training.precise_bn import PreciseBatchNorm
-from gcvideo.training.random_state import RandomState
 from gcvideo.training.rank_launch import watch_ranks
 from gcvideo.training.task import VideoTask
-
-
-class SaveConfig(SaveConfigCallback):
-    """Writes the configuration of a `fit` to config.yaml in the run's folder, once the training can start."""
-
-    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Nothing: a run that can't be resumed must not lose the configuration of the one before."""
-
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self.save_config(trainer, pl_module, "fit")
-
-    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        # Lightning's own file goes to the current folder without a logger, where a second run finds it and fails.
-        with replacing(Path(self.config.runs_dir) / self.config.name / "config.yaml") as partial:
-            # overwrite, because a resumed run has a config.yaml already.
-            self.parser.save(self.config, str(partial), skip_none=False, overwrite=True)
 
 
 class GcvideoCLI(LightningCLI):
@@ -232,79 +208,18 @@ class GcvideoCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self.config[self.verb]
         trainer = self._get(self.config_init, "trainer")
-        own_callbacks = trainer.get("callbacks") or []
-        for callback in own_callbacks:
-            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
-                callback.dirpath = str(self.run_dir / "checkpoints")  # where `--ckpt_path` looks
-        callbacks = [*own_callbacks, *self._callbacks(config, trainer, own_callbacks)]
-        kwargs["logger"] = self._loggers(trainer.get("logger"))
-        kwargs["plugins"] = _with_own_io(trainer.get("plugins"))
+        parts = TrainerParts(self.verb, self.run_dir, self.writes)
+        callbacks = parts.callbacks(config, trainer)
+        kwargs["logger"] = parts.loggers(trainer.get("logger"))
+        kwargs["plugins"] = parts.plugins(trainer.get("plugins"))
         trainer = super().instantiate_trainer(callbacks=callbacks, default_root_dir=str(self.run_dir), **kwargs)
         watch_ranks(trainer, config.rank_timeout_s)
         return trainer
-
-    def _callbacks(self, config: Namespace, trainer: Any, own_callbacks: Sequence[Any]) -> list[Any]:
-        """What every run has besides the callbacks of the user."""
-        callbacks: list[Any] = [BrokenVideos(), RandomState()]
-        has_bar = any(isinstance(callback, ProgressBar) for callback in own_callbacks)
-        if trainer.get("enable_progress_bar") is not False and not has_bar:
-            callbacks.append(_ProgressBar())
-        if self.verb == "fit":
-            callbacks.append(Throughput())
-            if self.writes and trainer.get("enable_checkpointing") is not False:
-                callbacks += [self._best_checkpoint(trainer), FitMarker(self.run_dir)]
-            if config.ema_decay is not None:
-                callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
-            if config.precise_bn is not None:
-                callbacks.append(PreciseBatchNorm(config.precise_bn))  # after the averaging: for the averaged weights
-        elif self.verb == "test":
-            from gcvideo.report.callback import TestReport  # no other verb needs the report
-
-            callbacks.append(TestReport(self.run_dir, config.as_dict(), config.ckpt_path))
-        elif self.verb == "predict":
-            callbacks.append(PrintPredictions())
-        if self.verb != "fit" or (self.writes and trainer.get("enable_checkpointing") is not False):
-            callbacks.append(LastCheckpoint(self.run_dir / "checkpoints", config.save_every_minutes))
-        return callbacks
-
-    def _best_checkpoint(self, trainer: Any) -> ModelCheckpoint:
-        """best.ckpt by validation accuracy."""
-        return ModelCheckpoint(
-            dirpath=self.run_dir / "checkpoints",
-            filename="best",
-            # Without a validation there is nothing to monitor: best.ckpt is then the latest.
-            monitor="val/video_top1" if trainer.get("limit_val_batches") != 0 else None,
-            mode="max",
-            # With it the next best would be best-v1.ckpt, and `--ckpt_path best` would find the old one.
-            enable_version_counter=False,
-        )
-
-    def _loggers(self, requested: Any) -> Any:
-        """Loggers of the run. Only `fit` logs without being asked to: to TensorBoard, and always to the CSV files from
-        which the report draws its curves.
-        """
-        is_default = requested in (None, True)
-        if self.verb != "fit":
-            return False if is_default else requested
-        if requested is False or not self.writes:
-            return False
-        if is_default:
-            requested = TensorBoardLogger(self.run_dir, name="tensorboard", version="")
-        loggers = list(requested) if isinstance(requested, list | tuple) else [requested]
-        # A CSVLogger deletes the file that it finds: each session of a run writes a version of its own.
-        return [*loggers, CSVLogger(self.run_dir, name="metrics")]
 
 
 def _is_first_process() -> bool:
     """Whether this is rank 0, or will be: before there is a Trainer, the launcher's environment tells."""
     return getattr(rank_zero_only, "rank", 0) == 0
-
-
-def _with_own_io(plugins: Any) -> list[Any]:
-    """The plugins of a Trainer with our `CheckpointIO`, unless the user has brought another."""
-    given = list(plugins) if isinstance(plugins, list | tuple) else [plugins] if plugins is not None else []
-    has_own = any(isinstance(plugin, CheckpointIO) for plugin in given)
-    return given if has_own else [*given, SafeCheckpointIO()]
 
 
 def _look_up(settings: dict[str, Any], key: str) -> tuple[bool, Any]:
@@ -330,15 +245,6 @@ def check_block_options(parser: LightningArgumentParser, model: Namespace) -> No
         typed.parse_object({"model": {"block": known}})
     except Exception as error:  # jsonargparse raises its own ArgumentError and others
         parser.error(str(error))
-
-
-class _ProgressBar(TQDMProgressBar):
-    """Without the version number, which is always empty here."""
-
-    def get_metrics(self, trainer: Trainer, pl_module: Any) -> dict[str, Any]:
-        items = super().get_metrics(trainer, pl_module)
-        items.pop("v_num", None)
-        return items
 
 
 # Warnings of Lightning that do not apply: each with the reason.
