@@ -173,7 +173,7 @@ def batches_loaded() -> int:
 
 
 def is_waiting() -> bool:
-    """Whether this process waits for a batch, for a limited time."""
+    """Whether this process waits for a batch for a limited time, or has done so in vain."""
     return any(loader.is_waiting() for loader in list(_loaders))
 
 
@@ -210,7 +210,7 @@ class _Stopwatch(threading.Thread):
         self.start()
 
     def is_counting(self) -> bool:
-        return self._wait is not None and self.is_alive()
+        return self.told is not None or (self._wait is not None and self.is_alive())
 
     def __enter__(self) -> None:
         self._wait = object()

@@ -68,7 +68,9 @@ class RankLauncher(_SubprocessScriptLauncher):
         self.started: list[subprocess.Popen[bytes]] = []
 
     def launch(self, function: Callable[..., Any], *args: Any, trainer: pl.Trainer | None = None, **kwargs: Any) -> Any:
-        """Call a function in all ranks."""
+        """Call a function in all ranks; watched the first time."""
+        if self.watch.ident is not None:
+            return super().launch(function, *args, trainer=trainer, **kwargs)
         if LAUNCHER in os.environ:
             # Wakes it, if it is stopped, to find that it is alone.
             processes.signal_at_end_of_parent(signal.SIGCONT)

@@ -116,12 +116,12 @@ class Roll:
 
     def verdict(self) -> Verdict | None:
         """How the run ends; None while there is no reason to."""
-        return self._of_error() or self._of_silence() or self._of_standstill() or self._of_consequence()
-
-    def _of_error(self) -> Verdict | None:
         causes = {rank: failure for rank, failure in self.failures.items() if failure.is_cause}
-        if not causes:
-            return None
+        if causes:
+            return self._of_error(causes)
+        return self._of_silence() or (self._of_consequence() if self.failures else self._of_standstill())
+
+    def _of_error(self, causes: dict[int, Failure]) -> Verdict | None:
         by_all = len(causes) == self.world_size and len({failure.text for failure in causes.values()}) == 1
         if not by_all and self._failed_s < GATHER_S:
             return None
@@ -164,7 +164,7 @@ class Roll:
         return Verdict(f"{what}: {_listed(told)}{waiting}", stuck=stuck)
 
     def _of_consequence(self) -> Verdict | None:
-        if not self.failures or self._failed_s < PATIENCE_S:
+        if self._failed_s < PATIENCE_S:
             return None
         present = [report for rank, report in self.reports.items() if rank not in self.failures]
         rank, failure = next(iter(self.failures.items()))

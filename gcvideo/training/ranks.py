@@ -10,8 +10,6 @@ torch's own time-out (30 minutes) is left to the cases that no thread of Python 
 
 import os
 import queue
-import re
-import signal
 import socket
 import subprocess
 import sys
@@ -21,12 +19,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gcvideo import processes
 from gcvideo.data.loader import LoaderError, batches_loaded, explain, is_waiting
 from gcvideo.errors import GcvideoError, InterruptedRunError
 from gcvideo.training.rank_channel import Address, Hub, Spoke
+from gcvideo.training.rank_failures import failure_of, how_it_ended
 from gcvideo.training.rank_reports import Failure, Report, Roll, Verdict
 
 TICK_S = 0.25
@@ -41,10 +38,8 @@ GRACE_S = 10.0
 TEARDOWN_S = 30.0
 """How long the rank that tells its error has to end."""
 
-_LOST = re.compile(
-    r"(?i)connection (closed|reset|refused)|broken pipe|timed out|socket|gloo|nccl|process ?group|tcpstore|c10d"
-)
-"""Errors of a rank whose connection to another one is lost."""
+LAUNCHER = "GCVIDEO_LAUNCHER"
+"""Environment variable of the ranks that another rank has started: the process id of that one."""
 
 
 class RankWatch(threading.Thread):
@@ -109,7 +104,7 @@ class RankWatch(threading.Thread):
 
     def failed(self, error: BaseException) -> BaseException:
         """This rank ends by an error: returns what to raise, or does not return if another rank tells the cause."""
-        failure = _failure_of(error)
+        failure = failure_of(error)
         verdict = self._report_failure(failure, patience_s=15.0)
         if verdict is not None and verdict.speaker != self.me.rank:
             if isinstance(error, GcvideoError):  # it leaves in order
@@ -175,7 +170,7 @@ class RankWatch(threading.Thread):
     def _hear(self, rank: int, message: dict[str, Any] | None) -> None:
         if message is None:
             if rank not in self.roll.left and self.verdict is None:
-                self.roll.gone[rank] = self._how_it_ended(rank)
+                self.roll.gone[rank] = how_it_ended(self.launched.get(rank))
         elif "report" in message:
             report = Report(**message["report"])
             # Standstill is judged by rank 0 only.
@@ -235,7 +230,7 @@ class RankWatch(threading.Thread):
             code = process.poll()
             if code:
                 # By itself it has told why.
-                killed = f"rank {rank} on {self.me.host} {self._how_it_ended(rank)} before the run began"
+                killed = f"rank {rank} on {self.me.host} {how_it_ended(self.launched.get(rank))} before the run began"
                 self._conclude(Verdict(killed if code < 0 else "", status=code if code > 0 else 1))
                 return
         if self._is_orphan():
@@ -267,22 +262,6 @@ class RankWatch(threading.Thread):
                 processes.kill(pid, started)
         self._decided.set()
 
-    def _how_it_ended(self, rank: int) -> str:
-        """Of a rank whose connection has broken."""
-        process = self.launched.get(rank)
-        code = None
-        if process is not None:
-            try:  # a connection breaks a moment before the process is gone
-                code = process.wait(timeout=2.0)
-            except subprocess.TimeoutExpired:
-                code = None
-        if code is None:
-            return "is gone: it was killed, or has crashed"
-        if code >= 0:
-            return f"has ended with status {code}"
-        killed = f"was killed ({signal.Signals(-code).name})"
-        return f"{killed}, often because memory is short" if code == -signal.SIGKILL else killed
-
     def _is_orphan(self) -> bool:
         """Whether the rank that has started this one is gone."""
         return LAUNCHER in os.environ and os.environ[LAUNCHER] != str(os.getppid())
@@ -293,21 +272,3 @@ class RankWatch(threading.Thread):
         if frame is None:
             return ""
         return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}()"
-
-
-LAUNCHER = "GCVIDEO_LAUNCHER"
-"""Environment variable of the ranks that another rank has started: the process id of that one."""
-
-
-def _failure_of(error: BaseException) -> Failure:
-    text = (explain(error) or str(error).strip())[:2000]
-    if isinstance(error, GcvideoError):
-        return Failure(text, error.exit_status)
-    if not isinstance(error, Exception):
-        return Failure(f"stopped by {type(error).__name__}", 130 if isinstance(error, KeyboardInterrupt) else 1)
-    lost = isinstance(error, torch.distributed.DistError) or (
-        isinstance(error, RuntimeError) and _LOST.search(text) is not None and explain(error) is None
-    )
-    if lost:
-        return Failure(f"the connection to the other ranks broke: {text.splitlines()[0][:200]}", is_cause=False)
-    return Failure(f"{type(error).__name__}: {text}")

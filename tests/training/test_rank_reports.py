@@ -144,3 +144,12 @@ def test_ranks_that_differ():
         "the ranks do not agree: data.batch_size is 4 on rank 0 on a; "
         "8 on rank 1 on a, rank 2 on a, rank 3 on a, rank 4 on a ..."
     )
+
+
+def test_an_error_that_is_being_gathered_comes_before_a_standstill():
+    made = roll()
+    for rank in range(3):
+        made.hear(report(rank, idle_s=LIMIT_S))
+    made.failures[1] = Failure("its error")
+    assert made.verdict() is None
+    assert first_verdict(made)[1] == Verdict("its error", speaker=1)
