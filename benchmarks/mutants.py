@@ -155,8 +155,8 @@ DECORD = {
 STREAMS = {
     "workers keep their roles after a resume": ("(worker + first_batch) % workers", "worker"),
     "ranks begin at the same video": ("share.rank * share.batches", "0 * share.batches"),
-    "the same order in every epoch": ("(0 if self.share.repeats else self._passes)", "0"),
-    "another order in a pass that repeats": ("(0 if self.share.repeats else self._passes)", "self._passes"),
+    "the same order in every epoch": ("(0 if self.share.repeats else number)", "0"),
+    "another order in a pass that repeats": ("(0 if self.share.repeats else number)", "number"),
 }
 SHARDS = {
     "members in any order": ("if number != first:", "if False:"),

@@ -56,6 +56,7 @@ class WatchedLoader(DataLoader[Any]):
         self.limit_s, self.readings = limit_s, readings
         self.batches = 0
         """Batches that were loaded so far."""
+        self._passes_begun = 0  # those of which a batch was taken
         self._stopwatch: _Stopwatch | None = None
         self._processes: list[Any] = []
         self._iterator_ref: Callable[[], Any] = lambda: None
@@ -66,6 +67,10 @@ class WatchedLoader(DataLoader[Any]):
             atexit.register(processes.kill_loaders)
         _loaders.add(self)
         processes.find_prctl()
+        # Of training videos, files or shards.
+        passes = getattr(self.sampler, "passes", None) or getattr(self.dataset, "passes", None)
+        if passes is not None:
+            passes.tell(self._passes_begun)
         with self._limited():  # of its second pass on, it waits for persistent workers
             iterator = super().__iter__()
         self._processes = getattr(iterator, "_workers", [])
@@ -76,6 +81,7 @@ class WatchedLoader(DataLoader[Any]):
         return self._watched(iterator)
 
     def _watched(self, iterator: Iterator[Any]) -> Iterator[Any]:
+        self._passes_begun += 1
         while True:
             with self._limited():
                 try:

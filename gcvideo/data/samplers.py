@@ -35,6 +35,31 @@ class Share:
         return self.position.first_batch(self.batches, self.world_size * self.batch_size)
 
 
+class Passes:
+    """Which pass over the training videos begins: 0, 1, 2, ...
+
+    A loader tells it, because Lightning may begin a pass and drop it before its first batch: that pass is repeated. It
+    does so where a run resumes at the end of an epoch. Without a loader each pass is the next.
+
+    The number is in shared memory: streams read it in their worker processes.
+    """
+
+    def __init__(self) -> None:
+        self._told = torch.tensor([-1]).share_memory_()
+        self._next = 0
+
+    def tell(self, number: int) -> None:
+        """Say which pass is the next to begin."""
+        self._told[0] = number
+
+    def begin(self) -> int:
+        """Number of the pass that begins now."""
+        told = int(self._told)
+        number = told if told >= 0 else self._next
+        self._next = number + 1
+        return number
+
+
 class TrainSampler(Sampler[tuple[int, int]]):
     """Yields (epoch, index): each epoch a permutation that depends only on (seed, epoch), distributed over the ranks.
 
@@ -72,15 +97,14 @@ class TrainSampler(Sampler[tuple[int, int]]):
             )
         self.num_videos, self.seed = num_videos, seed
         self.rank, self.world_size = rank, world_size
-        self.next_epoch, self.skip = start
+        self.start, self.passes = start, Passes()
 
     def __len__(self) -> int:
         return self.num_videos // self.world_size
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        # Advanced before the first item, not after the last: a pass may be abandoned (limit_train_batches).
-        epoch, skip = self.next_epoch, self.skip
-        self.next_epoch, self.skip = epoch + 1, 0
+        number = self.passes.begin()
+        epoch, skip = self.start.epoch + number, self.start.videos if number == 0 else 0
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch))
         order = torch.randperm(self.num_videos, generator=generator)
         left = order[skip:]

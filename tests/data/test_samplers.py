@@ -2,6 +2,7 @@
 
 import pytest
 
+from gcvideo.data.loader import WatchedLoader
 from gcvideo.data.position import Position
 from gcvideo.data.samplers import EvalSampler, TrainSampler
 
@@ -34,6 +35,31 @@ def test_a_resumed_sampler_continues_where_it_stopped():
     resumed = TrainSampler(10, 0, start=Position(2, 4))
     assert list(resumed) == epochs[2][4:]
     assert list(resumed) == epochs[3]
+
+
+def test_a_pass_that_is_dropped_is_repeated():
+    """As Lightning does where it resumes at the end of an epoch; only a loader knows that no batch was taken."""
+    sampler = TrainSampler(6, 0)
+    first, second = list(sampler), list(sampler)
+    for workers in (0, 1):
+        loader = WatchedLoader(
+            Keys(), batch_size=3, sampler=TrainSampler(6, 0), num_workers=workers, persistent_workers=workers > 0,
+            collate_fn=list,
+        )  # fmt: skip
+        iter(loader)
+        assert [key for batch in loader for key in batch] == first
+        iter(loader)
+        assert [key for batch in loader for key in batch] == second
+
+
+class Keys:
+    """A data set whose items are their keys."""
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, key):
+        return key
 
 
 def test_another_number_of_ranks_continues_the_same_order():

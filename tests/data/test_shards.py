@@ -21,6 +21,7 @@ from gcvideo.cli.main import main
 from gcvideo.data.datamodule import Splits, VideoDataModule
 from gcvideo.data.dataset import BrokenVideoError, EvalDataset, TrainDataset
 from gcvideo.data.listing import ManifestError
+from gcvideo.data.loader import WatchedLoader
 from gcvideo.data.manifest import read_manifest
 from gcvideo.data.position import Position
 from gcvideo.data.samplers import Share
@@ -367,6 +368,19 @@ def test_prepare_packs(tmp_path, capsys):
     assert [shard.name for shard in videos.shards] == ["all-000000.tar"]
     assert len(list(read_run(videos.root, videos.shards, 0, 4))) == 4
     assert os.listdir(tmp_path / "out" / "shards").count("manifest.csv") == 1
+
+
+@pytest.mark.parametrize("workers", (0, 2))
+def test_a_pass_that_is_dropped_is_repeated(packed, workers):
+    """See `Passes`."""
+    epochs = [indices(train_stream(packed, position=Position(epoch))) for epoch in (0, 1)]
+    loader = WatchedLoader(
+        train_stream(packed), batch_size=None, num_workers=workers, persistent_workers=workers > 0
+    )  # fmt: skip
+    for epoch in (0, 1):
+        iter(loader)
+        found = indices(loader)
+        assert found == epochs[epoch] if workers == 0 else sorted(found) == sorted(epochs[epoch])
 
 
 def test_runs_of_workers_in_a_resumed_epoch():

@@ -81,6 +81,7 @@ CASES = {
     "no validation": {"limit_val_batches": 0},
     "accumulated gradients": {"accumulate_grad_batches": 2},
     "averaged weights": {"callbacks": [lambda: EMAWeightAveraging(decay=0.8)]},
+    "loader processes": {"data": {"num_workers": 2}},
     "precise batch norm": {"callbacks": [lambda: PreciseBatchNorm(2)]},
     "a number of steps": {"max_steps": 10},
     "a number of steps without validation": {"max_steps": 10, "limit_val_batches": 0},

@@ -20,7 +20,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from gcvideo.data.batch import Batch, collate
 from gcvideo.data.dataset import EvalDataset, TrainDataset
-from gcvideo.data.samplers import Share
+from gcvideo.data.samplers import Passes, Share
 from gcvideo.data.sampling import mix_seed
 from gcvideo.data.shards.reading import Shard, ShardedVideos, read_run
 
@@ -82,15 +82,15 @@ class TrainStream(IterableDataset[Batch]):
 
     def __init__(self, dataset: TrainDataset, videos: ShardedVideos, share: Share, block: int = 256):
         self.dataset, self.videos, self.share, self.block = dataset, videos, share, block
-        self._passes = 0
+        self.passes = Passes()
 
     def __len__(self) -> int:
         return self.share.batches
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch = self.share.position.epoch + (0 if self.share.repeats else self._passes)
-        first_batch = self.share.first_batch if self._passes == 0 else 0
-        self._passes += 1  # in each worker's own copy; the workers of a training loader are persistent
+        number = self.passes.begin()
+        epoch = self.share.position.epoch + (0 if self.share.repeats else number)
+        first_batch = self.share.first_batch if number == 0 else 0
         run = training_run(self.share, first_batch, *_worker())
         videos = self._shuffled(epoch, run)
         num_batches = (run.end - run.begin - run.skip) // self.share.batch_size
