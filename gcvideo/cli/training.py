@@ -286,4 +286,6 @@ def run(verb: str, args: Sequence[str]) -> int:
         loss = LoaderError(told)
         loss.prefix = processes.who
         raise loss from None
+    finally:
+        processes.may_end = False
     return 0
