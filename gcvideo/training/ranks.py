@@ -69,10 +69,14 @@ class RankWatch(threading.Thread):
         self._speaks_for_0 = rank == 1
         self._left = False
         self._end_s = self._report_s = 0.0
-        processes.who = f"rank {rank} on {self.me.host}: "
-        processes.before_end = self.before_end
 
     # Called by the main thread.
+
+    def start(self) -> None:
+        """Begin to watch; this process is a rank from now on."""
+        processes.who = f"rank {self.me.rank} on {self.me.host}: "
+        processes.before_end = self.before_end
+        super().start()
 
     def begin(self, doing: str, limited: bool) -> None:
         """This rank begins to do something else; `limited` if it must not take longer than `limit_s`."""

@@ -373,6 +373,10 @@ def test_prepare_packs(tmp_path, capsys):
 @pytest.mark.parametrize("workers", (0, 2))
 def test_a_pass_that_is_dropped_is_repeated(packed, workers):
     """See `Passes`."""
+
+    def indices(batches):
+        return [index for batch in batches for index in batch[2].tolist()]
+
     epochs = [indices(train_stream(packed, position=Position(epoch))) for epoch in (0, 1)]
     loader = WatchedLoader(
         train_stream(packed), batch_size=None, num_workers=workers, persistent_workers=workers > 0
