@@ -8,6 +8,7 @@ import yaml
 
 from gcvideo.errors import UsageError
 from gcvideo.yaml_keys import doubled_key
+from gcvideo.yaml_text import check_yaml
 
 MAX_BYTES = 1 << 20
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -50,6 +51,7 @@ def _check(path: Path) -> None:
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(f"{path}: expected a configuration of at most {MAX_BYTES >> 20} MiB")
         text = path.read_text(encoding="utf-8")
+        check_yaml(text)  # first, because of its limits
         doubled = doubled_key(text)
         root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except UnicodeDecodeError as error:

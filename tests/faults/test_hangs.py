@@ -263,26 +263,29 @@ def test_a_rank_without_videos(tmp_path, synthetic, faults):
     with faults("hangs", "fewer videos than the ranks need", expected="told once") as fault:
         with Run(tmp_path, synthetic, "--data.batch_size=7") as run:
             status, told = run.end(within_s=60)
-        assert (status, told) == (2, "error: 12 training videos on 2 device(s) do not fill one batch of 7")
+        assert (status, told) == (
+            2,
+            "error: 12 training videos on 2 device(s) do not fill one batch of 7: lower data.batch_size",
+        )
         fault.observed = told
 
 
 def broken_copy(manifest, folder):
-    """The data set with the second validation video, which rank 1 reads, cut short."""
+    """The data set with one training video cut short."""
     copy = folder / "broken"
     shutil.copytree(manifest.parent, copy)
-    name = [row for row in manifest.read_text().splitlines() if ",val," in row][1].split(",")[0]
+    name = [row for row in manifest.read_text().splitlines() if ",train," in row][1].split(",")[0]
     os.truncate(copy / name, 500)
     return copy / manifest.name, name
 
 
 def test_an_error_of_one_rank(tmp_path, synthetic, faults):
     manifest, name = broken_copy(synthetic, tmp_path)
-    with faults("hangs", "a broken validation video on rank 1", expected="told once, with rank and file") as fault:
-        with Run(tmp_path, manifest) as run:
+    with faults("hangs", "a broken video on one rank", expected="told once, with rank and file") as fault:
+        with Run(tmp_path, manifest, "--data.loading.max_broken=0") as run:
             status, told = run.end(within_s=60)
         assert status == 1
-        assert told.startswith(f"error: rank 1 on {socket.gethostname()}: a video of the evaluation can't be decoded: ")
+        assert re.match(rf"error: rank [01] on {socket.gethostname()}: 1 of 12 training videos can't be decoded", told)
         assert name in told
         fault.observed = told
 

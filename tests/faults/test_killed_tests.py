@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import yaml
 
 from gcvideo.data.transforms import Views
 from gcvideo.report.progress import ProgressKey
@@ -32,6 +33,7 @@ def trained(videos, tmp_path_factory):
     runner = trainer_of(runs, max_steps=1, limit_val_batches=0)
     runner.fit(task_of(data), data)
     runner.save_checkpoint(runs / "demo" / "checkpoints" / "best.ckpt")
+    (runs / "demo" / "config.yaml").write_text(yaml.safe_dump({"data": {"manifest": str(videos)}}))  # as `fit` does
     return runs
 
 

@@ -17,7 +17,8 @@ STEPS = 20
 STEP_S = 0.1
 
 
-def commands(sweep, run, folder):
+def commands(sweep, run):
+    folder = sweep.run_folder(run)
     return [[sys.executable, "-m", "tests.sweep.stand_in", verb, str(folder.absolute())] for verb in ("fit", "test")]
 
 
