@@ -43,6 +43,9 @@ class RandomState(Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        if len(self._restored) == trainer.world_size:  # no batch since the run was resumed: theirs are still to come
+            checkpoint["random_states"] = self._restored
+            return
         states = [_state()]
         if trainer.world_size > 1:
             states = [{} for _ in range(trainer.world_size)]

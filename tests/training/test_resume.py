@@ -70,6 +70,8 @@ def same(one, other):
     for key in ("state_dict", "current_model_state", "averaging_state"):
         assert one.get(key, {}).keys() == other.get(key, {}).keys()
         assert [name for name, value in one.get(key, {}).items() if not torch.equal(value, other[key][name])] == []
+    for mine, theirs in zip(one["random_states"], other["random_states"], strict=True):
+        assert torch.equal(mine["torch"], theirs["torch"])
     (one_state,), (other_state,) = one["optimizer_states"], other["optimizer_states"]
     for number, state in one_state["state"].items():
         assert torch.equal(state["momentum_buffer"], other_state["state"][number]["momentum_buffer"])
