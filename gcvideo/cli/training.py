@@ -219,7 +219,8 @@ class GcvideoCLI(LightningCLI):
 
 def _is_first_process() -> bool:
     """Whether this is rank 0, or will be: before there is a Trainer, the launcher's environment tells."""
-    return getattr(rank_zero_only, "rank", 0) == 0
+    # Lightning's own launcher starts one process on each node, which has no rank yet.
+    return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def _look_up(settings: dict[str, Any], key: str) -> tuple[bool, Any]:

@@ -66,7 +66,7 @@ def faults():
 
 def pytest_addoption(parser):
     parser.addoption("--reliability", help="write the table of injected faults to this file")
-    parser.addoption("--kills", type=int, help="of each training in test_interruptions; default 7")
+    parser.addoption("--kills", type=int, help="of each training in test_interruptions; default 4")
 
 
 def pytest_sessionfinish(session):

@@ -42,7 +42,7 @@ def stop_somewhere(process, folder, signum, chance):
 @pytest.mark.parametrize("ranks", (1, 2))
 @pytest.mark.parametrize("workers", (0, 2))
 def test_killed_and_resumed(ranks, workers, synthetic, tmp_path, faults, request):
-    kills = int(request.config.getoption("--kills", default=None) or 7)
+    kills = int(request.config.getoption("--kills", default=None) or 4)
     options = (
         "--data.manifest", synthetic, "--trainer.max_epochs", kills * EPOCHS_PER_KILL, "--data.num_workers", workers,
         "--trainer.devices", ranks, "--trainer.check_val_every_n_epoch", 5, "--trainer.logger", "false",
