@@ -48,10 +48,10 @@ def measure(checkout: Path, manifest: str, threads: int, options: list[str]) -> 
     with tempfile.TemporaryDirectory() as runs:
         command = [
             sys.executable, "-m", "gcvideo", "fit", "--data.manifest", manifest, "--runs_dir", runs,
-            "--trainer.callbacks+=step_times.StepTimes", "--trainer.enable_progress_bar", "false", *options,
+            "--trainer.callbacks+=benchmarks.training_speed.StepTimes",
+            "--trainer.enable_progress_bar", "false", *options,
         ]  # fmt: skip
-        (Path(runs) / "step_times.py").write_text("from benchmarks.training_speed import StepTimes\n")
-        path = f"{checkout}:{Path(__file__).parents[1]}:{runs}"
+        path = f"{checkout}:{Path(__file__).parents[1]}"
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=runs)
     lines = [line for line in done.stdout.splitlines() if line.startswith("STEPS ")]
@@ -66,14 +66,15 @@ def main() -> None:
     parser.add_argument("manifest")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("options", nargs="*")
-    args = parser.parse_args()
+    # argparse knows no arguments that are meant for another program.
+    own, _, options = " ".join(sys.argv[1:]).partition(" -- ")
+    args = parser.parse_args(own.split())
     checkouts = {"here": Path(__file__).parents[1], "other": args.other.resolve()}
     seconds: dict[str, list[float]] = {name: [] for name in checkouts}
     for number in range(args.rounds):
         for name in sorted(checkouts, reverse=bool(number % 2)):
             seconds[name].append(
-                measure(checkouts[name], str(Path(args.manifest).resolve()), args.threads, args.options)
+                measure(checkouts[name], str(Path(args.manifest).resolve()), args.threads, options.split())
             )
             print(f"{name}: {1000 * seconds[name][-1]:.2f} ms a step", flush=True)
     here, other = (statistics.median(seconds[name]) for name in ("here", "other"))
