@@ -8,6 +8,8 @@
 After the run one line counts them. `--reliability FILE` writes the table of docs/reliability.md.
 """
 
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -97,6 +99,12 @@ def _table(line: str) -> str:
     for group in sorted({fault.group for fault in _found}):
         text += f"\n## {group.capitalize()}\n\n| injected | times | expected | observed |\n|---|---|---|---|\n"
         for fault in sorted((fault for fault in _found if fault.group == group), key=lambda fault: fault.injection):
-            observed = fault.observed if fault.survived else "**failed**"
+            observed = _portable(fault.observed) if fault.survived else "**failed**"
             text += f"| {fault.injection} | {fault.injected} | {fault.expected} | {observed} |\n"
     return text
+
+
+def _portable(text: str) -> str:
+    """Without what is different on every machine."""
+    text = re.sub(rf"\b(on|of) {re.escape(socket.gethostname())}\b", r"\1 HOST", text)
+    return re.sub(r"(?<!\S)/\S*/(?=\w+/[\w ]+[.]mp4)", "", text)
