@@ -40,6 +40,7 @@ def diagnose(cli: DoctorCLI) -> Iterator[Finding]:
     yield from videos.splits(data)
     yield from videos.decoding(data)
     yield from network.describe(task, data)
+    yield from network.weights(task)
     yield from network.batch(trainer, task, data)
     side = data.augment.size
     batch_bytes = data.batch_size * 3 * data.clip.frames * side**2

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -10,6 +11,8 @@ import torch.nn.functional as F
 from gcvideo.analysis import count_macs, count_parameters
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.doctor.finding import Finding, size
+from gcvideo.errors import GcvideoError
+from gcvideo.models import list_weights, load_for
 from gcvideo.training.schedule import effective_batch
 from gcvideo.training.task import VideoTask
 
@@ -30,6 +33,23 @@ def describe(task: VideoTask, data: VideoDataModule) -> Iterator[Finding]:
         f"{task.hparams['network']}, blocks {task.hparams['blocks']}: {count_parameters(task.net):,} parameters, "
         f"{macs / 1e9:.3g} GMACs for a clip of {clip.frames} x {side} x {side}",
     )  # fmt: skip
+
+
+def weights(task: VideoTask) -> Iterator[Finding]:
+    """Whether the weights that a training starts from fit; a published file is not downloaded for it."""
+    name, settings = task.hparams["weights"], task.hparams
+    if not name:
+        return
+    if not Path(name).is_file():
+        known = name in list_weights()
+        text = "downloaded when the run starts" if known else "neither a file nor a published name"
+        yield Finding("ok" if known else "problem", "weights", f"{name}: {text}")
+        return
+    try:
+        report = load_for(task.net, name, settings["network"], settings["block"] or {}, settings["inflation"])
+        yield Finding("ok", "weights", f"{name}: {report}")
+    except GcvideoError as error:
+        yield Finding("problem", "weights", str(error))
 
 
 def batch(trainer: pl.Trainer, task: VideoTask, data: VideoDataModule) -> Iterator[Finding]:

@@ -1,12 +1,15 @@
 """`gcvideo doctor`: what it finds, and that it writes nothing."""
 
+import re
 import shutil
 
 import pytest
+import torch
 
 from gcvideo.cli.main import main
 from gcvideo.doctor import machine, network
 from gcvideo.doctor.finding import Finding, size
+from gcvideo.models import create_model
 from tests.faults.runs import TINY
 
 
@@ -44,6 +47,16 @@ def test_problems_are_named(synthetic, tmp_path, capsys):
     status, out = doctor(folder / "manifest.csv", tmp_path, capsys)
     assert status == 1
     assert "missing file" in out
+
+
+def test_weights_are_compared_with_the_network(synthetic, tmp_path, capsys):
+    torch.save(create_model("slowonly_tiny", "gc_all", 6).state_dict(), tmp_path / "good.pth")
+    torch.save({"w": torch.zeros(2)}, tmp_path / "other.pth")
+    for name, level in (("good.pth", "ok"), ("other.pth", "problem")):
+        _, out = doctor(synthetic, tmp_path, capsys, "--model.weights", tmp_path / name)
+        assert re.search(rf"^{level} +weights +{tmp_path / name}: ", out, re.MULTILINE), out
+    _, out = doctor(synthetic, tmp_path, capsys, "--model.weights", "nobody/has_this")
+    assert "weights        nobody/has_this: neither a file nor a published name" in out
 
 
 def test_it_is_listed_and_helps(capsys):
