@@ -147,7 +147,7 @@ def test_a_killed_rank(tmp_path, synthetic, faults, rank):
             status, told = run.end(within_s=10)
         assert status == (-signal.SIGKILL if rank == 0 else 1)
         assert f"error: rank {rank} on " in told
-        assert re.search(r"last: .*(training step|loading|batch)", told), told
+        assert re.search(r"last: .*(training step|loading|batch|validation)", told), told
         assert ("was killed (SIGKILL), often because memory is short" in told) == (rank == 1)
         fault.observed = told
 
