@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import yaml
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a YAML library without C is ten times as slow
+from gcvideo.yaml_text import LOADER
 
 
 class DoubledKey(NamedTuple):
@@ -45,7 +45,7 @@ def doubled_key(text: str) -> DoubledKey | None:
         yaml.YAMLError: not YAML.
     """
     open_nodes: list[_Mapping | None] = []  # None for a sequence
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=LOADER):
         if isinstance(event, yaml.NodeEvent):
             outer = open_nodes[-1] if open_nodes else None
             if outer is not None:

@@ -17,7 +17,7 @@ MAX_BYTES = 4 << 20
 MAX_NODES = 100_000
 MAX_DEPTH = 50
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a YAML library without C is ten times as slow
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a YAML library without C is ten times as slow
 
 
 def check_yaml(text: str, max_nodes: int = MAX_NODES) -> None:
@@ -30,7 +30,7 @@ def check_yaml(text: str, max_nodes: int = MAX_NODES) -> None:
         raise yaml.YAMLError(f"{len(text):,} characters, expected at most {MAX_BYTES:,}")
     sizes: dict[str, int] = {}  # anchor -> its nodes
     open_nodes: list[tuple[str | None, int]] = [(None, 0)]  # anchor and nodes so far; first the document itself
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((event.anchor, 1))
             if len(open_nodes) > MAX_DEPTH:
@@ -61,7 +61,7 @@ def load_yaml(text: str) -> Any:
         yaml.YAMLError: not YAML, or beyond a limit.
     """
     check_yaml(text)
-    return yaml.load(text, Loader=_LOADER)
+    return yaml.load(text, Loader=LOADER)
 
 
 def read_yaml(path: str | Path) -> Any:

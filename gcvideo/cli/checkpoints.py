@@ -6,7 +6,6 @@ from pathlib import Path
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from gcvideo.errors import UsageError
-from gcvideo.training.checkpoint import read_settings
 from gcvideo.training.checkpoint_io import DamagedCheckpointError, verify
 from gcvideo.training.last_checkpoint import LAST, PREVIOUS
 
@@ -58,14 +57,18 @@ def checkpoint_to_evaluate(run_dir: Path, requested: str | None) -> str:
     return str(path)
 
 
-def refuse_other_classes(checkpoint: str, names: Sequence[str]) -> None:
+def refuse_other_classes(checkpoint: str, before: Sequence[str], names: Sequence[str]) -> None:
     """Refuse class names that are not those of a checkpoint: its outputs would be counted for the wrong classes.
+
+    Args:
+        checkpoint: its path, for the message.
+        before: its class names.
+        names: those of the run.
 
     Raises:
         UsageError: the lists differ.
     """
-    before = read_settings(checkpoint)["model"].get("class_names")
-    if before is None or list(before) == list(names):
+    if list(before) == list(names):
         return
     if len(before) != len(names):
         raise UsageError(f"{checkpoint} has {len(before)} classes, the manifest or data.class_names {len(names)}")

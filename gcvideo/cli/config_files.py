@@ -8,7 +8,7 @@ import yaml
 
 from gcvideo.errors import UsageError
 from gcvideo.yaml_keys import doubled_key
-from gcvideo.yaml_text import check_yaml
+from gcvideo.yaml_text import LOADER, check_yaml
 
 MAX_BYTES = 1 << 20
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -53,7 +53,7 @@ def _check(path: Path) -> None:
         text = path.read_text(encoding="utf-8")
         check_yaml(text)  # first, because of its limits
         doubled = doubled_key(text)
-        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        root = yaml.compose(text, Loader=LOADER)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not a text file in UTF-8 ({error.reason})") from error
     except OSError as error:

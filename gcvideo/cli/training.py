@@ -43,7 +43,7 @@ from gcvideo.errors import UsageError
 from gcvideo.files import remove_partial
 from gcvideo.locking import locked
 from gcvideo.models import block_parameters
-from gcvideo.training.checkpoint import refuse_other_network
+from gcvideo.training.checkpoint import read_settings, refuse_other_network
 from gcvideo.training.rank_launch import watch_ranks
 from gcvideo.training.task import VideoTask
 
@@ -150,12 +150,14 @@ class GcvideoCLI(LightningCLI):
         # In this order: the class names may come from the checkpoint, and the data must count by the same ones.
         config.ckpt_path = self._checkpoint(config.ckpt_path)
         if self.verb != "fit":
-            self._adopt_settings(config)
+            stored_names = self._adopt_settings(config)
+        elif config.ckpt_path is not None:
+            stored_names = read_settings(config.ckpt_path)["model"]["class_names"]
         if config.model.class_names is None:
             names = config.data.class_names
             config.model.class_names = read_class_names(manifest_of(config.data.manifest)) if names is None else names
         if config.ckpt_path is not None:
-            refuse_other_classes(config.ckpt_path, config.model.class_names)
+            refuse_other_classes(config.ckpt_path, stored_names, config.model.class_names)
         config.data.class_names = list(config.model.class_names)
         if "data.seed" not in self.set_by_user:
             config.data.seed = config.seed_everything
@@ -166,8 +168,12 @@ class GcvideoCLI(LightningCLI):
             return checkpoint_to_resume(self.run_dir, requested, self.writes)
         return checkpoint_to_evaluate(self.run_dir, requested)
 
-    def _adopt_settings(self, config: Namespace) -> None:
-        """Take what the user has not set from the checkpoint and its run, setting by setting; see `adopted`."""
+    def _adopt_settings(self, config: Namespace) -> list[str]:
+        """Take what the user has not set from the checkpoint and its run, setting by setting; see `adopted`.
+
+        Returns:
+            The class names of the checkpoint.
+        """
         stored = adopted_settings(Path(config.ckpt_path), self.run_dir)
         network = stored["model"].pop("net", None)
         if network is not None and config.model.net is None:  # a checkpoint must not choose which code is imported
@@ -189,6 +195,8 @@ class GcvideoCLI(LightningCLI):
         except (TypeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UsageError(f"{config.ckpt_path}: not the settings of a run: {reason}") from error
+        names: list[str] = stored["model"]["class_names"]  # `read_settings` has checked them
+        return names
 
     def instantiate_classes(self) -> None:
         try:

@@ -228,7 +228,7 @@ class VideoDataModule(pl.LightningDataModule):
         readers = None
         if isinstance(dataset.videos, ShardedVideos):
             readers = [self._rank()[1], min(self.num_workers, len(dataset)), self.batch_size]
-        return Order(dataset.videos.digest(), len(dataset), self.seed, readers)
+        return Order(dataset.videos.digest, len(dataset), self.seed, readers)
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the training data, for a checkpoint."""

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -73,6 +74,7 @@ class Videos(Sequence[Video]):
         """Where a video lies, for messages."""
         return self[index].file
 
+    @cached_property
     def digest(self) -> str:
         """A hash of the names and labels in their order; that of the files' contents would take hours."""
         digest = hashlib.sha256()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gcvideo.errors import UsageError
 from gcvideo.models.caffe2_file import Array, read_caffe2
-from gcvideo.models.torch_file import read_torch
+from gcvideo.models.torch_file import read_torch, reason_of
 
 # Keys that hold the tensors, among other things such as the epoch: of PySlowFast and pytorchvideo, mmaction2 and
 # Lightning, caffe2, and others.
@@ -71,15 +71,8 @@ def _read(path: Path) -> Any:
     except Exception as error:  # bytes that are no checkpoint fail in any way
         raise WeightsError(
             f"{path}: refused or unreadable (only tensors and plain values are loaded, never code; remove a damaged "
-            f"download): {_reason(error)}"
+            f"download): {reason_of(error)}"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    """The line of an error that names what a pickle asked for, else its first line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    asked = [line for line in lines if "GLOBAL" in line or "global" in line]
-    return (asked or lines or [type(error).__name__])[0][:300]
 
 
 def _unwrap(content: Any) -> Any:

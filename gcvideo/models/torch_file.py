@@ -41,6 +41,13 @@ def read_torch(path: str | Path, mmap: bool = False) -> Any:
     return content
 
 
+def reason_of(error: Exception) -> str:
+    """The line of an error of `read_torch` that names what a pickle asked for, else its first line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    asked = [line for line in lines if "GLOBAL" in line or "global" in line]
+    return (asked or lines or [type(error).__name__])[0][:300]
+
+
 def _check_archive(path: Path) -> None:
     """Refuse files that grow when they are read; torch writes them without compression."""
     with zipfile.ZipFile(path) as archive:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from gcvideo.errors import UsageError
-from gcvideo.models.torch_file import MAX_CLASSES
+from gcvideo.models.torch_file import MAX_CLASSES, reason_of
 from gcvideo.training.checkpoint_io import read
 from gcvideo.training.task import VideoTask
 
@@ -27,7 +27,7 @@ def load_task(checkpoint: str | Path) -> VideoTask:
     except UsageError:  # says more than "not a checkpoint", such as which network to pass
         raise
     except Exception as error:  # bytes that are no checkpoint fail in any way
-        raise UsageError(f"{checkpoint} is not a checkpoint of gcvideo: {_first_line(error)}") from error
+        raise UsageError(f"{checkpoint} is not a checkpoint of gcvideo: {reason_of(error)}") from error
     return task
 
 
@@ -44,7 +44,7 @@ def read_settings(checkpoint: str | Path) -> dict[str, dict[str, Any]]:
             _check_size(settings["model"], content["state_dict"])
         return settings
     except Exception as error:  # as above
-        raise UsageError(f"{checkpoint} is not a checkpoint of gcvideo: {_first_line(error)}") from error
+        raise UsageError(f"{checkpoint} is not a checkpoint of gcvideo: {reason_of(error)}") from error
 
 
 def _read(checkpoint: str | Path) -> dict[str, Any]:
@@ -105,9 +105,3 @@ def _check_size(settings: dict[str, Any], state: Any) -> None:
     wrong = _other_tensors(expected, state)
     if wrong:
         raise ValueError(f"{len(wrong)} weights are not those of its settings: {wrong[0]}")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    asked = [line for line in lines if "GLOBAL" in line or "global" in line]  # what a pickle asks for, if it does
-    return (asked or lines)[0].strip()[:200]

@@ -18,7 +18,7 @@ from lightning_fabric.plugins import CheckpointIO
 
 from gcvideo.errors import GcvideoError, UsageError
 from gcvideo.files import replacing
-from gcvideo.models.torch_file import read_torch
+from gcvideo.models.torch_file import read_torch, reason_of
 
 
 class DamagedCheckpointError(UsageError):
@@ -89,8 +89,7 @@ def read(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     try:
         content = read_torch(path, mmap=mmap)
     except Exception as error:  # bytes that are no checkpoint fail in any way
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise DamagedCheckpointError(f"{path} is not a checkpoint of gcvideo: {lines[0][:200]}") from error
+        raise DamagedCheckpointError(f"{path} is not a checkpoint of gcvideo: {reason_of(error)}") from error
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise DamagedCheckpointError(f"{path} is not a checkpoint of gcvideo: it has no state_dict")
     return content

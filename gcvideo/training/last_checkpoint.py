@@ -57,8 +57,7 @@ class LastCheckpoint(Checkpoint):
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.signals.install()
 
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.signals.install()
+    on_predict_start = on_test_start
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.signals.restore()
@@ -85,9 +84,7 @@ class LastCheckpoint(Checkpoint):
         self._validates_next = True
         self._save(trainer)
         self._validates_next = False
-        signum, _ = self._agreed(trainer)
-        if signum:
-            self._stop(trainer, signum)
+        self._stop_if_agreed(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if -1 < trainer.max_steps != trainer.global_step:
@@ -95,22 +92,14 @@ class LastCheckpoint(Checkpoint):
             self._saved_at = -float("inf")
             return
         self._save(trainer)
-        signum, _ = self._agreed(trainer)
-        if signum:
-            self._stop(trainer, signum)
+        self._stop_if_agreed(trainer)
 
     # Ranks differ in their number of evaluation batches, so here each acts on its own: nothing is saved.
-    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         if self.signals.received:
             self._stop(trainer, self.signals.received)
 
-    def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self.signals.received:
-            self._stop(trainer, self.signals.received)
-
-    def on_predict_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self.signals.received:
-            self._stop(trainer, self.signals.received)
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -130,6 +119,11 @@ class LastCheckpoint(Checkpoint):
         signum, due = trainer.strategy.reduce(mine, reduce_op="max").tolist()
         self.signals.received = signum
         return signum, bool(due)
+
+    def _stop_if_agreed(self, trainer: pl.Trainer) -> None:
+        signum, _ = self._agreed(trainer)
+        if signum:
+            self._stop(trainer, signum)
 
     def _save(self, trainer: pl.Trainer) -> None:
         path = self.folder / LAST

@@ -50,7 +50,7 @@ def difference(facts: list[dict[str, str]]) -> str | None:
 def _facts(trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, str]:
     data: Any = getattr(trainer, "datamodule", None)
     facts = {
-        f"the list of videos ({stage})": f"{len(dataset)} videos, digest {dataset.videos.digest()[:8]},"
+        f"the list of videos ({stage})": f"{len(dataset)} videos, digest {dataset.videos.digest[:8]},"
         for stage, dataset in getattr(data, "datasets", {}).items()
     }
     for group, owner in (("data", data), ("model", module)):

@@ -116,25 +116,16 @@ class Run:
         return lines[begin]
 
 
-def test_a_stopped_rank(tmp_path, synthetic, faults):
-    with faults("hangs", "SIGSTOP to rank 1", expected="one message, within the limit, no process left") as fault:
+@pytest.mark.parametrize("rank", (0, 1))
+def test_a_stopped_rank(tmp_path, synthetic, faults, rank):
+    expected = "one message, within the limit, no process left"
+    with faults("hangs", f"SIGSTOP to rank {rank}", expected=expected) as fault:
         with Run(tmp_path, synthetic) as run:
             run.wait_for_training()
-            os.kill(run.rank(1), signal.SIGSTOP)
+            os.kill(run.rank(rank), signal.SIGSTOP)
             status, told = run.end(within_s=LIMIT_S + 8)
-        assert status == 1
-        assert re.match(rf"error: rank 1 on {HOST} \(process \d+\) has not answered for \d+ s; last: ", told)
-        fault.observed = told
-
-
-def test_rank_0_is_stopped(tmp_path, synthetic, faults):
-    with faults("hangs", "SIGSTOP to rank 0", expected="one message, within the limit, no process left") as fault:
-        with Run(tmp_path, synthetic) as run:
-            run.wait_for_training()
-            os.kill(run.rank(0), signal.SIGSTOP)
-            status, told = run.end(within_s=LIMIT_S + 8)
-        assert status == -signal.SIGKILL  # by rank 1, because it can't end by itself
-        assert re.match(rf"error: rank 0 on {HOST} \(process \d+\) has not answered for \d+ s; last: ", told)
+        assert status == (-signal.SIGKILL if rank == 0 else 1)  # rank 0 by rank 1: it can't end by itself
+        assert re.match(rf"error: rank {rank} on {HOST} \(process \d+\) has not answered for \d+ s; last: ", told)
         fault.observed = told
 
 
