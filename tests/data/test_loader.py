@@ -1,5 +1,6 @@
 """No wait for a batch is without end, and the error names what was read."""
 
+import gc
 import multiprocessing
 import os
 import re
@@ -17,6 +18,12 @@ from gcvideo.data.loader import LoaderError, WatchedLoader
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation
 from gcvideo.data.videos import Readings
+
+
+@pytest.fixture(autouse=True)
+def _no_workers_of_other_tests():
+    """A loader that another test has left keeps its persistent workers until it is collected."""
+    gc.collect()
 
 
 def data_of(manifest, timeout_s=1.0, **options):
