@@ -17,27 +17,40 @@ ROOT = Path(__file__).parent.parent
 # File -> its tests and its mistakes: name -> (text in the file, what it becomes).
 CONTEXT = {
     "softmax over the wrong axis": ("mask.flatten(2).softmax(dim=2)", "mask.flatten(2).softmax(dim=1)"),
-    "softmax for each frame": (
-        "mask.flatten(2).softmax(dim=2).view_as(mask)",
-        "(mask.flatten(3).softmax(dim=3).view_as(mask) / mask.shape[2] if mask.ndim == 5 else "
-        "mask.flatten(2).softmax(dim=2).view_as(mask))",
-    ),
-    "T and C swapped": (
-        "pooled = x.flatten(2) @ weights.to(x.dtype)",
-        "pooled = (x.transpose(1, 2).reshape(x.shape) if x.ndim == 5 else x).flatten(2) @ weights.to(x.dtype)",
-    ),
-    "no softmax": ("mask.flatten(2).softmax(dim=2).view_as(mask)", "mask"),
     "multiplied instead of added": (
-        "out = out + self.channel_add_conv(context)",
-        "out = out * self.channel_add_conv(context)",
+        "out = out + to_positions(",
+        "out = out * to_positions(",
     ),
     "attention ignored (average)": (
-        "pooled = x.flatten(2) @ weights.to(x.dtype)",
-        "pooled = x.flatten(2).mean(dim=2, keepdim=True)",
+        "(x, mean_pooling(x)) if self.conv_mask is None else",
+        "(x, mean_pooling(x)) if True else",
     ),
-    "no LayerNorm": ("F.layer_norm(x.flatten(1), weight.shape, weight, bias, self.eps).view_as(x)", "x"),
+    "no LayerNorm": ("F.layer_norm(x, weight.shape, weight, bias, self.eps)", "x"),
     "last layer not zero at the start": ("zero_(cast(Conv, transform[-1]))", "pass"),
-    "no sigmoid": ("torch.sigmoid(self.channel_mul_conv(context))", "self.channel_mul_conv(context)"),
+    "no sigmoid": (
+        "torch.sigmoid(_transformed(context, self.channel_mul_conv))",
+        "_transformed(context, self.channel_mul_conv)",
+    ),
+}
+
+POOLING = {
+    "softmax for each frame": (
+        "logits.softmax(dim=1, ",
+        "logits.view(len(x), x.shape[2], -1).softmax(dim=2, "
+        "dtype=torch.double if x.dtype == torch.double else torch.float32).flatten(1) if x.ndim == 5 else logits.softmax(dim=1, ",
+    ),
+    "no softmax": ("logits.softmax(dim=1, ", "logits.to("),
+    "T and C swapped": (
+        "x.flatten(2).transpose(1, 2))[:, 0]",
+        "(x.transpose(1, 2).reshape(x.shape) if x.ndim == 5 else x).flatten(2).transpose(1, 2))[:, 0]",
+    ),
+    "no gradient of the softmax": (
+        "attention * (grad_weights - (attention * grad_weights).sum(dim=1, keepdim=True))",
+        "attention * grad_weights",
+    ),
+    "no gradient through the mask": ("grad.addcmul_(", "grad.addcmul("),
+    "gradient past the pooling left out": ("torch.addcmul(grad_x, ", "torch.addcmul(torch.zeros_like(grad_x), "),
+    "gradient of the attention left out": ("if grad_attention is not None:", "if False:"),
 }
 
 NON_LOCAL = {
@@ -192,6 +205,7 @@ MUTANTS = {
     "gcvideo/dataset_tools/journal.py": ("tests/dataset_tools/test_prepare.py", JOURNAL),
     "gcvideo/dataset_tools/archives.py": ("tests/dataset_tools/test_mirror.py", ARCHIVES),
     "gcvideo/blocks/context.py": ("tests/blocks", CONTEXT),
+    "gcvideo/blocks/pooling.py": ("tests/blocks", POOLING),
     "gcvideo/blocks/non_local.py": ("tests/blocks", NON_LOCAL),
     "gcvideo/models/loading.py": ("tests/models/test_weights.py", WEIGHTS),
     "gcvideo/models/same_function.py": (

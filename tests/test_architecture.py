@@ -135,7 +135,7 @@ def test_errors_are_printed_in_one_place_and_have_one_root():
 
 
 def test_blocks_import_torch_only():
-    allowed = {"torch", "collections", "dataclasses", "typing", "gcvideo"}
+    allowed = {"torch", "collections", "contextlib", "dataclasses", "typing", "gcvideo"}
     for path in files("blocks/*.py"):
         assert {name.split(".")[0] for name in imports(path)} <= allowed, path
         assert all(under(name, "gcvideo.blocks") for name in imports(path) if under(name, "gcvideo")), path

@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gcvideo.blocks.family import (
+    CONVS,
     Conv,
     Family,
     bottleneck_width,
@@ -38,6 +39,14 @@ from gcvideo.blocks.family import (
     pointwise,
     uniform_attention,
     zero_,
+)
+from gcvideo.blocks.pooling import (
+    attention_pooling,
+    attention_weights,
+    linear,
+    mask_parameters,
+    mean_pooling,
+    to_positions,
 )
 
 __all__ = [
@@ -60,19 +69,8 @@ BOTTLENECKS: tuple[str, ...] = get_args(Bottleneck)
 
 def mask_attention(x: Tensor, conv_mask: Conv) -> Tensor:
     """a = softmax over all positions of W_k x: [B, C, *positions] -> [B, 1, *positions]."""
-    mask = conv_mask(x)  # [B, 1, *positions]
-    return mask.flatten(2).softmax(dim=2).view_as(mask)
-
-
-def pooled_context(x: Tensor, conv_mask: Conv | None) -> Tensor:
-    """sum_j a_j x_j, with a_j = 1/N without a mask: [B, C, *positions] -> [B, C, 1, ...]."""
-    if conv_mask is None:
-        pooled = x.flatten(2).mean(dim=2, keepdim=True)  # [B, C, 1]
-    else:
-        weights = mask_attention(x, conv_mask).flatten(2).transpose(1, 2)  # [B, N, 1]
-        # Under autocast a softmax returns float32; without the cast the product would need a float32 copy of x.
-        pooled = x.flatten(2) @ weights.to(x.dtype)  # [B, C, 1]
-    return pooled.view(x.shape[0], x.shape[1], *(1,) * (x.ndim - 2))
+    weights = attention_weights(x, *mask_parameters(conv_mask, x))  # [B, N]
+    return weights.to(x.dtype).view(x.shape[0], 1, *x.shape[2:])
 
 
 def reset_mask(conv_mask: Conv) -> None:
@@ -82,15 +80,14 @@ def reset_mask(conv_mask: Conv) -> None:
 
 
 class _ChannelNorm(nn.LayerNorm):
-    """LayerNorm over the channels of [B, C, 1, ...]; parameters hold C values in the layout `shape`."""
+    """LayerNorm of [B, C]; parameters hold C values in the layout `shape`."""
 
     def __init__(self, shape: Sequence[int]):
         super().__init__(list(shape))
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.weight.flatten(), self.bias.flatten()
-        # Flat, [B, C]: layer_norm normalises trailing axes, and the channels are not the last ones of x.
-        return F.layer_norm(x.flatten(1), weight.shape, weight, bias, self.eps).view_as(x)
+        return F.layer_norm(x, weight.shape, weight, bias, self.eps)
 
     def _load_from_state_dict(self, state_dict, prefix, *args):  # type: ignore[no-untyped-def]
         # Published files store [C, 1, 1] in 2D; other 3D ports store [C, 1, 1, 1]. The values are the same.
@@ -99,6 +96,13 @@ class _ChannelNorm(nn.LayerNorm):
             if loaded is not None and loaded.numel() == own.numel():
                 state_dict[prefix + name] = loaded.reshape(own.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _transformed(context: Tensor, transform: nn.Sequential) -> Tensor:
+    """[B, C] -> [B, C]."""
+    for layer in transform:
+        context = linear(layer, context) if isinstance(layer, CONVS) else layer(context)
+    return context
 
 
 class ContextBlock(nn.Module):
@@ -175,12 +179,11 @@ class ContextBlock(nn.Module):
             ValueError: `x` has another number of axes or of channels.
         """
         check_features(x, self.in_channels, self.ndim)
-        context = pooled_context(x, self.conv_mask)  # [B, C, 1, ...]
-        out = x
+        out, context = (x, mean_pooling(x)) if self.conv_mask is None else attention_pooling(x, self.conv_mask)
         if self.channel_mul_conv is not None:  # first, as in mmcv: what is added is not gated
-            out = out * torch.sigmoid(self.channel_mul_conv(context))
+            out = out * to_positions(torch.sigmoid(_transformed(context, self.channel_mul_conv)), x)
         if self.channel_add_conv is not None:
-            out = out + self.channel_add_conv(context)
+            out = out + to_positions(_transformed(context, self.channel_add_conv), x)
         return out.to(x.dtype)
 
     def extra_repr(self) -> str:
@@ -217,7 +220,8 @@ class SimplifiedNonLocal(nn.Module):
             ValueError: `x` has another number of axes or of channels.
         """
         check_features(x, self.in_channels, self.ndim)
-        return (x + self.conv_value(pooled_context(x, self.conv_mask))).to(x.dtype)
+        out, context = attention_pooling(x, self.conv_mask)
+        return (out + to_positions(linear(self.conv_value, context), x)).to(x.dtype)
 
     def extra_repr(self) -> str:
         return str(self.in_channels)

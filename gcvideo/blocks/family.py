@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
-_CONVS: dict[int, type[Conv]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _AXES = {1: "T", 2: "H, W", 3: "T, H, W"}
 
 
@@ -34,7 +34,7 @@ class Family(NamedTuple):
 
 def pointwise(ndim: int, in_channels: int, out_channels: int, bias: bool = True) -> Conv:
     """Convolution of kernel size 1: a linear layer over the channels of every position."""
-    return _CONVS[ndim](in_channels, out_channels, kernel_size=1, bias=bias)
+    return CONVS[ndim - 1](in_channels, out_channels, kernel_size=1, bias=bias)
 
 
 def zero_(layer: Conv) -> None:

@@ -23,6 +23,7 @@ from gcvideo.blocks.family import (
     uniform_attention,
     zero_,
 )
+from gcvideo.blocks.pooling import linear, mean_pooling, to_positions
 
 __all__ = ["SqueezeExcitation1d", "SqueezeExcitation2d", "SqueezeExcitation3d"]
 
@@ -58,9 +59,8 @@ class SqueezeExcitation(nn.Module):
             ValueError: `x` has another number of axes or of channels.
         """
         check_features(x, self.in_channels, self.ndim)
-        context = x.flatten(2).mean(dim=2).view(x.shape[0], x.shape[1], *(1,) * self.ndim)  # [B, C, 1, ...]
-        gate = torch.sigmoid(self.fc2(self.fc1(context).relu()))  # [B, C, 1, ...]
-        return (x * gate).to(x.dtype)
+        gate = torch.sigmoid(linear(self.fc2, linear(self.fc1, mean_pooling(x)).relu()))  # [B, C]
+        return (x * to_positions(gate, x)).to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, ratio={self.ratio}"
