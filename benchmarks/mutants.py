@@ -37,7 +37,8 @@ POOLING = {
     "softmax for each frame": (
         "logits.softmax(dim=1, ",
         "logits.view(len(x), x.shape[2], -1).softmax(dim=2, "
-        "dtype=torch.double if x.dtype == torch.double else torch.float32).flatten(1) if x.ndim == 5 else logits.softmax(dim=1, ",
+        "dtype=torch.double if x.dtype == torch.double else torch.float32).flatten(1) "
+        "if x.ndim == 5 else logits.softmax(dim=1, ",
     ),
     "no softmax": ("logits.softmax(dim=1, ", "logits.to("),
     "T and C swapped": (
