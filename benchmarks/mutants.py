@@ -16,7 +16,6 @@ ROOT = Path(__file__).parent.parent
 
 # File -> its tests and its mistakes: name -> (text in the file, what it becomes).
 CONTEXT = {
-    "softmax over the wrong axis": ("mask.flatten(2).softmax(dim=2)", "mask.flatten(2).softmax(dim=1)"),
     "multiplied instead of added": (
         "out = out + to_positions(",
         "out = out * to_positions(",
@@ -40,6 +39,7 @@ POOLING = {
         "dtype=torch.double if x.dtype == torch.double else torch.float32).flatten(1) "
         "if x.ndim == 5 else logits.softmax(dim=1, ",
     ),
+    "softmax over the wrong axis": ("logits.softmax(dim=1, ", "logits.softmax(dim=0, "),
     "no softmax": ("logits.softmax(dim=1, ", "logits.to("),
     "T and C swapped": (
         "x.flatten(2).transpose(1, 2))[:, 0]",

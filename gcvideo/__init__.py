@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gcvideo.models import create_model as create_model
     from gcvideo.models import export_weights as export_weights
     from gcvideo.models import find_weights as find_weights
+    from gcvideo.models import fuse as fuse
     from gcvideo.models import insert_blocks as insert_blocks
     from gcvideo.models import list_models as list_models
     from gcvideo.models import list_weights as list_weights
@@ -31,6 +32,7 @@ _MODULES = {
     "create_model": "gcvideo.models",
     "export_weights": "gcvideo.models",
     "find_weights": "gcvideo.models",
+    "fuse": "gcvideo.models",
     "insert": "gcvideo.insertion",
     "insert_blocks": "gcvideo.models",
     "inserted_blocks": "gcvideo.insertion",

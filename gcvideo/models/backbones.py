@@ -11,11 +11,12 @@ pool by a fixed 8x7x7 window; both give the same logits at 8x224x224. Larger ima
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from gcvideo.models.parts import (
     BottleneckBlock,
     Net,
+    ResBlock,
     create_bottleneck_block,
     create_res_basic_head,
     create_res_basic_stem,
@@ -101,12 +102,20 @@ def resnet3d(
         )
     )
     net = Net(blocks=nn.ModuleList(blocks))
-    # pytorchvideo's Net has just set these gammas to 0.
-    if not zero_init_final_norm:
-        for module in net.modules():
-            if isinstance(module, BottleneckBlock):
-                nn.init.ones_(module.norm_c.weight)
+    for module in net.modules():
+        # In place, because a new array for each sum and each ReLU costs a tenth of a training step (docs/results.md).
+        if isinstance(module, nn.ReLU):
+            module.inplace = True
+        elif isinstance(module, ResBlock):
+            module.branch_fusion = _add_to_branch
+        elif isinstance(module, BottleneckBlock) and not zero_init_final_norm:
+            nn.init.ones_(module.norm_c.weight)  # pytorchvideo's Net has just set these gammas to 0
     return net
+
+
+def _add_to_branch(shortcut: Tensor, branch: Tensor) -> Tensor:
+    # The branch ends in a norm or in an inserted block, and neither needs its own output in the backward pass.
+    return branch.add_(shortcut)
 
 
 def _stage(

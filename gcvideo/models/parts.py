@@ -36,16 +36,19 @@ from pytorchvideo.models.head import ResNetBasicHead, create_res_basic_head  # n
 from pytorchvideo.models.net import Net  # noqa: E402
 from pytorchvideo.models.resnet import (  # noqa: E402
     BottleneckBlock,
+    ResBlock,
     ResStage,
     create_bottleneck_block,
     create_res_stage,
 )
-from pytorchvideo.models.stem import create_res_basic_stem  # noqa: E402
+from pytorchvideo.models.stem import ResNetBasicStem, create_res_basic_stem  # noqa: E402
 
 __all__ = [
     "BottleneckBlock",
     "Net",
+    "ResBlock",
     "ResNetBasicHead",
+    "ResNetBasicStem",
     "ResStage",
     "create_bottleneck_block",
     "create_res_basic_head",
