@@ -86,6 +86,7 @@ ONLY_IN = {
         "dataset_tools/h264.py", "dataset_tools/transcode.py",
         "data/decode/packets.py", "data/decode/pyav_reader.py",
     ),
+    "triton": ("blocks/triton_pooling.py",),
     "webdataset": (),
     "jsonargparse": ("cli/training.py", "cli/trainer_parts.py", "cli/trusted.py"),
 }  # fmt: skip
@@ -135,7 +136,8 @@ def test_errors_are_printed_in_one_place_and_have_one_root():
 
 
 def test_blocks_import_torch_only():
-    allowed = {"torch", "collections", "contextlib", "dataclasses", "typing", "gcvideo"}
+    # triton: see ONLY_IN
+    allowed = {"torch", "collections", "contextlib", "dataclasses", "importlib", "typing", "gcvideo", "triton"}
     for path in files("blocks/*.py"):
         assert {name.split(".")[0] for name in imports(path)} <= allowed, path
         assert all(under(name, "gcvideo.blocks") for name in imports(path) if under(name, "gcvideo")), path

@@ -14,6 +14,7 @@ Letters: B batch, C channels, N positions.
 """
 
 from contextlib import nullcontext
+from importlib.util import find_spec
 from typing import Any, cast
 
 import torch
@@ -91,8 +92,21 @@ def attention_pooling(x: Tensor, conv_mask: Conv) -> tuple[Tensor, Tensor]:
     device = x.device.type
     # Autocast would compute with float32 features in bfloat16. Only there: an exported graph would keep the switch.
     with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
+        if _has_kernels(x):
+            from gcvideo.blocks.triton_pooling import TritonPooling
+
+            return TritonPooling.apply(x, weight, bias)
         x, context, _ = AttentionPooling.apply(x, weight, bias)
     return x, context
+
+
+def _has_kernels(x: Tensor) -> bool:
+    """Whether Triton kernels take x. Not while a graph is captured: the compiler fuses the plain operations itself."""
+    if not x.is_cuda or torch.compiler.is_compiling() or find_spec("triton") is None:
+        return False
+    from gcvideo.blocks.triton_pooling import supports  # its import needs triton, and compiles nothing
+
+    return supports(x)
 
 
 def mean_pooling(x: Tensor) -> Tensor:
