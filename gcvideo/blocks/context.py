@@ -46,6 +46,7 @@ from gcvideo.blocks.pooling import (
     linear,
     mask_parameters,
     mean_pooling,
+    own_precision,
     to_positions,
 )
 
@@ -69,7 +70,8 @@ BOTTLENECKS: tuple[str, ...] = get_args(Bottleneck)
 
 def mask_attention(x: Tensor, conv_mask: Conv) -> Tensor:
     """a = softmax over all positions of W_k x: [B, C, *positions] -> [B, 1, *positions]."""
-    weights = attention_weights(x, *mask_parameters(conv_mask, x))  # [B, N]
+    with own_precision(x):
+        weights = attention_weights(x, *mask_parameters(conv_mask, x))  # [B, N]
     return weights.to(x.dtype).view(x.shape[0], 1, *x.shape[2:])
 
 
@@ -179,12 +181,13 @@ class ContextBlock(nn.Module):
             ValueError: `x` has another number of axes or of channels.
         """
         check_features(x, self.in_channels, self.ndim)
-        out, context = (x, mean_pooling(x)) if self.conv_mask is None else attention_pooling(x, self.conv_mask)
-        if self.channel_mul_conv is not None:  # first, as in mmcv: what is added is not gated
-            out = out * to_positions(torch.sigmoid(_transformed(context, self.channel_mul_conv)), x)
-        if self.channel_add_conv is not None:
-            out = out + to_positions(_transformed(context, self.channel_add_conv), x)
-        return out.to(x.dtype)
+        with own_precision(x):
+            out, context = (x, mean_pooling(x)) if self.conv_mask is None else attention_pooling(x, self.conv_mask)
+            if self.channel_mul_conv is not None:  # first, as in mmcv: what is added is not gated
+                out = out * to_positions(torch.sigmoid(_transformed(context, self.channel_mul_conv)), x)
+            if self.channel_add_conv is not None:
+                out = out + to_positions(_transformed(context, self.channel_add_conv), x)
+        return out
 
     def extra_repr(self) -> str:
         fusion = "+".join(self.fusion_types)
@@ -220,8 +223,9 @@ class SimplifiedNonLocal(nn.Module):
             ValueError: `x` has another number of axes or of channels.
         """
         check_features(x, self.in_channels, self.ndim)
-        out, context = attention_pooling(x, self.conv_mask)
-        return (out + to_positions(linear(self.conv_value, context), x)).to(x.dtype)
+        with own_precision(x):
+            out, context = attention_pooling(x, self.conv_mask)
+            return out + to_positions(linear(self.conv_value, context), x)
 
     def extra_repr(self) -> str:
         return str(self.in_channels)

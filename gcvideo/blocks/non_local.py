@@ -28,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gcvideo.blocks.batch_norm import BatchNorm3d
 from gcvideo.blocks.family import Family, bottleneck_width, check_channels, check_features, pointwise
 
 __all__ = ["NonLocalBlock1d", "NonLocalBlock2d", "NonLocalBlock3d"]
@@ -40,7 +41,7 @@ Init = Literal["normal", "msra"]
 
 INITS: tuple[str, ...] = get_args(Init)
 
-_BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: BatchNorm3d}
 _MAX_POOLS = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _POOL_SIZES = {1: (2,), 2: (2, 2), 3: (1, 2, 2)}  # of a video only H and W: every frame stays a key
 

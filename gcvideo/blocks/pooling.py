@@ -13,7 +13,7 @@ That is why it returns x: what is computed from the returned x has its gradient 
 Letters: B batch, C channels, N positions.
 """
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -83,20 +83,16 @@ class AttentionPooling(torch.autograd.Function):
 
 
 def attention_pooling(x: Tensor, conv_mask: Conv) -> tuple[Tensor, Tensor]:
-    """Pool `x` [B, C, *positions] with the attention of `conv_mask`.
+    """Pool `x` [B, C, *positions] with the attention of `conv_mask`, outside autocast.
 
     Returns:
         x, from which all that follows must be computed, and the context [B, C].
     """
-    weight, bias = mask_parameters(conv_mask, x)
-    device = x.device.type
-    # Autocast would compute with float32 features in bfloat16. Only there: an exported graph would keep the switch.
-    with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
-        if _has_kernels(x):
-            from gcvideo.blocks.triton_pooling import TritonPooling
+    if _has_kernels(x):
+        from gcvideo.blocks.triton_pooling import TritonPooling
 
-            return TritonPooling.apply(x, weight, bias)
-        x, context, _ = AttentionPooling.apply(x, weight, bias)
+        return TritonPooling.apply(x, conv_mask.weight.flatten(), conv_mask.bias)
+    x, context, _ = AttentionPooling.apply(x, *mask_parameters(conv_mask, x))
     return x, context
 
 
@@ -115,10 +111,22 @@ def mean_pooling(x: Tensor) -> Tensor:
 
 
 def linear(conv: Conv, context: Tensor) -> Tensor:
-    """A convolution of kernel size 1 as a linear layer: [B, C] -> [B, output channels]."""
-    return F.linear(context, conv.weight.flatten(1), conv.bias)
+    """A convolution of kernel size 1 as a linear layer, in its own dtype: [B, C] -> [B, output channels]."""
+    return F.linear(context.to(conv.weight.dtype), conv.weight.flatten(1), conv.bias)
 
 
 def to_positions(context: Tensor, x: Tensor) -> Tensor:
-    """[B, C] -> [B, C, 1, ...], with as many axes as x."""
-    return context.view(*context.shape, *(1,) * (x.ndim - 2))
+    """[B, C] -> [B, C, 1, ...], with as many axes as x and its dtype."""
+    return context.to(x.dtype).view(*context.shape, *(1,) * (x.ndim - 2))
+
+
+def own_precision(x: Tensor) -> AbstractContextManager[Any]:
+    """No autocast: features are pooled in their own dtype, and contexts transformed in that of the parameters.
+
+    A context is one vector. To cast the weights for it, as autocast does, costs more than float32, and rounds.
+    """
+    device = x.device.type
+    # Only where autocast is on: an exported graph would keep the switch. The meta device has none.
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()

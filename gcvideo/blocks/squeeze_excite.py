@@ -23,7 +23,7 @@ from gcvideo.blocks.family import (
     uniform_attention,
     zero_,
 )
-from gcvideo.blocks.pooling import linear, mean_pooling, to_positions
+from gcvideo.blocks.pooling import linear, mean_pooling, own_precision, to_positions
 
 __all__ = ["SqueezeExcitation1d", "SqueezeExcitation2d", "SqueezeExcitation3d"]
 
@@ -59,8 +59,9 @@ class SqueezeExcitation(nn.Module):
             ValueError: `x` has another number of axes or of channels.
         """
         check_features(x, self.in_channels, self.ndim)
-        gate = torch.sigmoid(linear(self.fc2, linear(self.fc1, mean_pooling(x)).relu()))  # [B, C]
-        return (x * to_positions(gate, x)).to(x.dtype)
+        with own_precision(x):
+            gate = torch.sigmoid(linear(self.fc2, linear(self.fc1, mean_pooling(x)).relu()))  # [B, C]
+            return x * to_positions(gate, x)
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, ratio={self.ratio}"

@@ -34,7 +34,7 @@ INTERPRETED = triton.knobs.runtime.interpret  # TRITON_INTERPRET=1 at import: th
 TILE = 4096  # elements of x per step of a program: up to 80 registers forward and 100 backward, with 8 warps
 NUM_WARPS = 8
 STAGES = 3  # tiles of a program in flight or in use
-NUM_PROGRAMS = 132 * 3  # three for each multiprocessor of an H100: loads of one run beside the reductions of another
+NUM_PROGRAMS = 132 * 2  # two for each multiprocessor of an H100: loads of one run beside the reductions of another
 
 
 class Split(NamedTuple):
@@ -280,11 +280,11 @@ def backward(
 
 
 class TritonPooling(torch.autograd.Function):
-    """`AttentionPooling` by the kernels above, without the attention: x, w [C], b [1] -> x itself, c [B, C]."""
+    """`AttentionPooling` by the kernels above: x, w [C], b [1], of any dtype -> x itself, c [B, C] float32."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        context, logits, lse = forward(x, weight, bias)
+        context, logits, lse = forward(x, weight, bias, torch.float32)
         ctx.save_for_backward(x, weight, bias, context, logits, lse)
         ctx.set_materialize_grads(False)
         return x.view_as(x), context

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from gcvideo.blocks.batch_norm import BatchNorm3d
 from gcvideo.models.parts import (
     BottleneckBlock,
     Net,
@@ -83,6 +84,7 @@ def resnet3d(
             conv_stride=(stem_temporal_stride, stem_stride, stem_stride),
             # All kernels are odd, so a padding of half a kernel keeps the size.
             conv_padding=(kernels.stem // 2, stem_kernel // 2, stem_kernel // 2),
+            norm=BatchNorm3d,
             pool=nn.MaxPool3d if stem_pool else None,
             pool_stride=(stem_temporal_stride, 2, 2),
         )
@@ -132,6 +134,7 @@ def _stage(
         dim_inner=out_channels // 4,  # a bottleneck expands by 4
         dim_out=out_channels,
         bottleneck=create_bottleneck_block,
+        norm=BatchNorm3d,
         conv_a_kernel_size=[(t, 1, 1) for t in temporal],
         conv_a_stride=(1, 1, 1),
         conv_a_padding=[(t // 2, 0, 0) for t in temporal],

@@ -59,9 +59,11 @@ def test_the_model_itself_does_not_change():
 
 @pytest.mark.parametrize("memory_format", (torch.contiguous_format, torch.channels_last_3d))
 def test_memory_format_stays(memory_format):
-    fused = fuse(trained("slowonly_tiny", "gc_all").to(memory_format=memory_format))
-    x = clip("slowonly_tiny").to(memory_format=memory_format)
-    assert fused.blocks[1](fused.blocks[0](x)).is_contiguous(memory_format=memory_format)
+    model = trained("slowonly_tiny", "gc_all").to(memory_format=memory_format)
+    fused, x = fuse(model), clip("slowonly_tiny").to(memory_format=memory_format)
+    with torch.no_grad():
+        # Not always that of x: with one thread torch takes convolutions whose output is contiguous.
+        assert fused.blocks[1](fused.blocks[0](x)).stride() == model.blocks[1](model.blocks[0](x)).stride()
 
 
 def test_tools():
