@@ -17,6 +17,7 @@ from gcvideo.models.published import (
     load_for,
     other_function,
 )
+from gcvideo.models.recomputing import recompute
 from gcvideo.models.zoo import NETWORKS, NetworkName, list_models
 
 __all__ = [
@@ -49,4 +50,5 @@ __all__ = [
     "load_weights",
     "other_function",
     "read_state",
+    "recompute",
 ]

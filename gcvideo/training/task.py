@@ -26,14 +26,16 @@ from gcvideo.models import (
     block_options_for,
     create_model,
     find_weights,
+    fuse,
     head_for,
     insert_blocks,
     load_for,
     other_function,
+    recompute,
 )
 from gcvideo.settings import as_plain, as_settings
 from gcvideo.training.evaluation import Evaluation, Stage, refuse_not_finite
-from gcvideo.training.execution import Execution, Pixels
+from gcvideo.training.execution import Execution, Pixels, prefers_channels_last, to_channels_last
 from gcvideo.training.finite import FiniteUpdates
 from gcvideo.training.metrics import VideoResults, VideoScores, accuracies, average_views, num_better, results_of
 from gcvideo.training.optim import Optimization
@@ -76,8 +78,8 @@ class VideoTask(pl.LightningModule):
         torch.Size([4, 1, 2])
     """
 
-    mean: Tensor
-    std: Tensor
+    scale: Tensor
+    shift: Tensor
 
     def __init__(
         self,
@@ -138,15 +140,15 @@ class VideoTask(pl.LightningModule):
         else:
             _refuse_unused(network=network, dropout=dropout, head=head)
             self.net = _with_blocks(net, blocks, block)
-        if self.execution.channels_last:
-            # torch raises for a 4-D kernel in channels_last_3d, which the image models have.
-            is_3d = any(parameter.ndim == 5 for parameter in self.net.parameters())
-            self.net = self.net.to(memory_format=torch.channels_last_3d if is_3d else torch.channels_last)
         # Not persistent: they are settings, and the state dict holds the network only.
-        self.register_buffer("mean", torch.tensor(self.pixels.mean).view(-1, 1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(self.pixels.std).view(-1, 1, 1, 1), persistent=False)
+        self.register_buffer("scale", self.pixels.scale, persistent=False)
+        self.register_buffer("shift", self.pixels.shift, persistent=False)
+        if self.execution.recompute:
+            recompute(self.net)
         if self.execution.compile:
             self.net.compile()  # in place: state-dict keys stay as they are
+        self._channels_last: bool | None = None  # that of the weights; None before the first use
+        self._fused: list[nn.Module] = []  # in a list, so that it is no submodule: its weights are not the task's
         self.learning_rate = LearningRate(self.schedule, self.optim)
         self.train_top1 = accuracies("train/clip_")
         self.evaluation = Evaluation()
@@ -170,6 +172,9 @@ class VideoTask(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Refuse what cannot work with this task, and load the weights that a training starts from."""
+        self._fused.clear()
+        # Here and not at the first batch, because DDP and optimizers take over the memory format of the weights.
+        self._choose_memory_format(self.trainer.strategy.root_device.type, "16" in str(self.trainer.precision))
         # Weights are loaded here and not in __init__: to resume or evaluate, the file need not exist any more.
         refuse_tuners(self.trainer, self.optim)
         h = self.hparams
@@ -194,7 +199,11 @@ class VideoTask(pl.LightningModule):
         Raises:
             UsageError: the network does not return [B x V, K].
         """
-        logits = self.net(self.normalise(frames.flatten(0, 1)))  # [B x V, K]
+        clips = frames.flatten(0, 1)
+        limit = None if self.training else self.execution.max_clips
+        parts = [clips] if limit is None else clips.split(limit)
+        net = self._fused[0] if self._fused and not self.training else self.net
+        logits = torch.cat([net(self.normalise(part)) for part in parts])  # [B x V, K]
         if logits.ndim != 2 or logits.shape[1] != len(self.class_names):
             raise UsageError(
                 f"the network must return [B, {len(self.class_names)}], one logit for each class; "
@@ -203,11 +212,30 @@ class VideoTask(pl.LightningModule):
         return logits.unflatten(0, frames.shape[:2])
 
     def normalise(self, clips: Tensor) -> Tensor:
-        """uint8 [B, 3, T, S, S] -> the float input of the network, on its device."""
-        clips = (clips.to(self.device) / 255 - self.mean) / self.std
-        if self.execution.channels_last:
-            return clips.contiguous(memory_format=torch.channels_last_3d)
-        return clips.contiguous()
+        """uint8 [B, 3, T, S, S] -> the input of the network, on its device and in its dtype and memory format."""
+        clips = clips.to(self.device, non_blocking=True)
+        dtype = self._input_dtype()
+        if self._channels_last is None:
+            self._choose_memory_format(self.device.type, dtype.itemsize == 2)
+        memory_format = torch.channels_last_3d if self._channels_last else torch.contiguous_format
+        # One pass: cast, scaling and layout together, and under autocast no float32 copy.
+        out = torch.empty(clips.shape, dtype=dtype, device=self.device, memory_format=memory_format)
+        return torch.addcmul(self.shift, clips, self.scale, out=out)
+
+    def _input_dtype(self) -> torch.dtype:
+        """What the first convolution computes in."""
+        device = self.device.type
+        if torch.is_autocast_enabled(device):
+            return torch.get_autocast_dtype(device)
+        return self.scale.dtype  # that of the weights where all of the task is of 16 bits
+
+    def _choose_memory_format(self, device: str, is_16_bit: bool) -> None:
+        setting = self.execution.channels_last
+        if setting == "auto":
+            setting = prefers_channels_last(device, is_16_bit, torch.get_num_threads())
+        if setting:
+            to_channels_last(self.net)
+        self._channels_last = bool(setting)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         frames, labels, _ = batch
@@ -241,6 +269,7 @@ class VideoTask(pl.LightningModule):
         self.log("val/loss", self.evaluation.loss)
 
     def on_test_start(self) -> None:
+        self._fuse()
         refuse_other_loaders(self.trainer.test_dataloaders, self.trainer.world_size)
         self.evaluation.reset()
 
@@ -261,6 +290,9 @@ class VideoTask(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         self.log_dict(self.evaluation.accuracies("test/"))
 
+    def on_predict_start(self) -> None:
+        self._fuse()
+
     def predict_step(self, batch: Batch | None, batch_idx: int) -> tuple[Tensor, Tensor] | None:
         """(indices [B], scores [B, K]); each row of scores sums to 1."""
         if batch is None:
@@ -269,6 +301,19 @@ class VideoTask(pl.LightningModule):
         scores = average_views(self(frames))
         refuse_not_finite(self.trainer, "predict", indices, scores)
         return indices, scores
+
+    def _fuse(self) -> None:
+        """Run this test or prediction by a network without batch norms."""
+        if self.execution.fuse:
+            self._fused[:] = [fuse(self.net)]
+            if self.execution.compile:
+                self._fused[0].compile()
+
+    def on_test_end(self) -> None:
+        self._fused.clear()
+
+    def on_predict_end(self) -> None:
+        self._fused.clear()
 
     def _results(self, indices: Tensor, labels: Tensor, logits: Tensor, stage: Stage) -> VideoResults:
         results = results_of(indices, labels, logits)

@@ -45,6 +45,9 @@ MODEL = {
     "pixels.std": 0.5,
     "execution.channels_last": False,
     "execution.compile": True,
+    "execution.recompute": True,
+    "execution.fuse": False,
+    "execution.max_clips": 5,
 }
 DATA = {
     "manifest": "m.csv",

@@ -15,7 +15,7 @@ from gcvideo.errors import UsageError
 from gcvideo.models import export_weights, insert_blocks
 from gcvideo.models.backbones import resnet3d
 from gcvideo.training.checkpoint import load_task
-from gcvideo.training.execution import Execution, Pixels
+from gcvideo.training.execution import Execution, Pixels, prefers_channels_last
 from gcvideo.training.optim import Optimization
 from gcvideo.training.schedule import Schedule
 from gcvideo.training.task import VideoTask
@@ -53,13 +53,96 @@ def trainer(tmp_path, *callbacks, **arguments):
     )  # fmt: skip
 
 
-def test_normalisation_is_on_the_device_and_exact():
-    model = task(NAMES)
+@pytest.mark.parametrize("channels_last", (True, False))
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16))
+def test_normalisation_is_on_the_device_and_exact(dtype, channels_last):
+    """In one pass to the dtype and the memory format of the first convolution."""
+    model = task(NAMES, execution=Execution(channels_last=channels_last), pixels=Pixels((0.4, 0.5, 0.6), 0.225))
     clips = torch.randint(0, 256, (2, 3, 4, 8, 8), dtype=torch.uint8)
-    expected = (clips.float() / 255 - 0.45) / 0.225
-    torch.testing.assert_close(model.normalise(clips), expected)
-    assert model.normalise(clips).is_contiguous(memory_format=torch.channels_last_3d)
-    assert task(NAMES, execution=Execution(channels_last=False)).normalise(clips).is_contiguous()
+    mean = torch.tensor([0.4, 0.5, 0.6], dtype=torch.double).view(3, 1, 1, 1)
+    expected = ((clips.double() / 255 - mean) / 0.225).float()
+    memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
+    for layout in (torch.contiguous_format, torch.channels_last_3d):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            out = model.normalise(clips.to(memory_format=layout))
+        torch.testing.assert_close(out, expected.to(dtype))
+        assert out.is_contiguous(memory_format=memory_format)
+
+
+@pytest.mark.parametrize(
+    ("device", "is_16_bit", "threads", "expected"),
+    [("cpu", False, 1, False), ("cpu", False, 2, True), ("cpu", True, 1, True), ("cuda", False, 1, True)],
+)
+def test_memory_format_by_measurement(device, is_16_bit, threads, expected):
+    """docs/results.md has the measurements."""
+    assert prefers_channels_last(device, is_16_bit, threads) is expected
+
+
+@pytest.mark.parametrize("threads", (1, 2))
+def test_automatic_memory_format_is_that_of_the_weights(threads, tmp_path, synthetic):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        module = data(synthetic, batch_size=2)
+        model = task(module.class_names)
+        trainer(tmp_path, limit_train_batches=1, limit_val_batches=0).fit(model, module)
+    finally:
+        torch.set_num_threads(before)
+    kernel = model.net.blocks[1].res_blocks[0].branch2.conv_b.weight
+    assert kernel.is_contiguous(memory_format=torch.channels_last_3d if threads > 1 else torch.contiguous_format)
+
+
+def test_evaluation_takes_a_bounded_number_of_views_at_once(monkeypatch):
+    model = task(NAMES, execution=Execution(max_clips=2)).eval()
+    frames = torch.randint(0, 256, (1, 5, 3, 4, 32, 32), dtype=torch.uint8)
+    sizes = []
+    model.net.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    logits = model(frames)
+    assert sizes == [2, 2, 1]
+    expected = task(NAMES, execution=Execution(max_clips=None)).eval()
+    expected.load_state_dict(model.state_dict())
+    torch.testing.assert_close(logits, expected(frames), rtol=1e-4, atol=1e-5)
+    model.train()
+    model(frames.flatten(0, 1)[:, None])
+    assert sizes[3:] == [5], "the batch of a training is a batch"
+
+
+@pytest.mark.parametrize("stage", ("test", "predict"))
+def test_tests_and_predictions_run_without_batch_norms(stage, tmp_path, synthetic):
+    """The network of the task itself stays as it is, and so do the scores."""
+    seen, scores = [], []
+    for is_fused in (True, False):
+        pl.seed_everything(0)
+        module = data(synthetic)
+        model = task(module.class_names, execution=Execution(fuse=is_fused))
+        keys = list(model.state_dict())
+
+        class Watch(pl.Callback):
+            def on_test_batch_end(self, trainer, pl_module, outputs, *_):
+                scores.append(outputs["scores"])
+                seen.append(len(pl_module._fused))
+
+            def on_predict_batch_end(self, trainer, pl_module, outputs, *_):
+                scores.append(outputs[1])
+                seen.append(len(pl_module._fused))
+
+        run = trainer(tmp_path, Watch(), limit_test_batches=1, limit_predict_batches=1)
+        if stage == "predict":
+            module.predict_path = str(synthetic.parent)
+            run.predict(model, module, return_predictions=False)
+        else:
+            run.test(model, module, verbose=False)
+        assert list(model.state_dict()) == keys
+        assert not model._fused
+    assert seen == [1, 0]
+    torch.testing.assert_close(*scores, rtol=1e-4, atol=1e-5)
+
+
+def test_bad_execution():
+    with pytest.raises(ValueError, match="execution.max_clips must be at least 1, or null for all, got 0"):
+        Execution(max_clips=0)
+    with pytest.raises(ValueError, match="execution.channels_last must be true, false or auto, got 'always'"):
+        Execution(channels_last="always")
 
 
 def test_views_go_through_the_net_one_by_one():

@@ -1,0 +1,75 @@
+"""Residual blocks that compute their features twice: gradients and statistics of one pass, memory of less."""
+
+import pytest
+import torch
+from torch import nn
+
+from gcvideo import create_model
+from gcvideo.errors import UsageError
+from gcvideo.models import recompute
+
+
+def make(network, blocks):
+    torch.manual_seed(0)
+    model = create_model(network, blocks, 5, dropout=0.5)
+    for name, parameter in model.named_parameters():
+        if "context" in name or name.endswith(("norm_c.weight", "bn3.weight")):
+            nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def step(model, x):
+    torch.manual_seed(1)  # of the dropout
+    out = model(x)
+    out.square().sum().backward()
+    return out
+
+
+@pytest.mark.parametrize(
+    ("network", "blocks"), [("slowonly_thin", "gc_all"), ("slowonly_thin", "nl5"), ("resnet50", "se_all")]
+)
+def test_gradients_and_statistics_are_those_of_one_pass(network, blocks):
+    x = torch.randn(2, 3, 1 if network == "resnet50" else 4, 64, 64)
+    plain, saving = make(network, blocks), make(network, blocks)
+    recompute(saving)
+    assert list(saving.state_dict()) == list(plain.state_dict())
+    torch.testing.assert_close(step(saving, x), step(plain, x), rtol=0, atol=0)
+    for (name, ours), expected in zip(saving.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, expected.grad, rtol=0, atol=0, msg=name)
+    for (name, ours), expected in zip(saving.named_buffers(), plain.buffers(), strict=True):
+        assert torch.equal(ours, expected), name
+
+
+def saved_bytes(model, x):
+    """Of the tensors that are kept for the backward pass, other than parameters."""
+    kept = {}
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        out = model(x)
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    return sum(size for pointer, size in kept.items() if pointer not in own), out
+
+
+def test_less_is_kept():
+    x = torch.randn(1, 3, 8, 64, 64)
+    plain, saving = make("slowonly_thin", "gc_all"), make("slowonly_thin", "gc_all")
+    recompute(saving)
+    most, _ = saved_bytes(plain, x)
+    least, _ = saved_bytes(saving, x)
+    assert least < most / 3
+
+
+def test_evaluation_is_plain():
+    model, x = make("slowonly_thin", "gc_all").eval(), torch.randn(1, 3, 4, 64, 64)
+    expected = model(x)
+    recompute(model)
+    assert torch.equal(model(x), expected)
+
+
+def test_networks_without_residual_blocks():
+    with pytest.raises(UsageError, match="recompute needs a network with residual blocks of create_model, got Linear"):
+        recompute(nn.Linear(2, 2))
