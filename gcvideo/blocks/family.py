@@ -9,8 +9,11 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from gcvideo.blocks.layers import Conv3d
+
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_POINTWISE = (nn.Conv1d, nn.Conv2d, Conv3d)
 
 _AXES = {1: "T", 2: "H, W", 3: "T, H, W"}
 
@@ -34,7 +37,7 @@ class Family(NamedTuple):
 
 def pointwise(ndim: int, in_channels: int, out_channels: int, bias: bool = True) -> Conv:
     """Convolution of kernel size 1: a linear layer over the channels of every position."""
-    return CONVS[ndim - 1](in_channels, out_channels, kernel_size=1, bias=bias)
+    return _POINTWISE[ndim - 1](in_channels, out_channels, kernel_size=1, bias=bias)
 
 
 def zero_(layer: Conv) -> None:

@@ -28,8 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gcvideo.blocks.batch_norm import BatchNorm3d
 from gcvideo.blocks.family import Family, bottleneck_width, check_channels, check_features, pointwise
+from gcvideo.blocks.layers import BatchNorm3d
 
 __all__ = ["NonLocalBlock1d", "NonLocalBlock2d", "NonLocalBlock3d"]
 

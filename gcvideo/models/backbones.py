@@ -11,9 +11,9 @@ pool by a fixed 8x7x7 window; both give the same logits at 8x224x224. Larger ima
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
-from gcvideo.blocks.batch_norm import BatchNorm3d
+from gcvideo.blocks.layers import FAST, add_to_branch
 from gcvideo.models.parts import (
     BottleneckBlock,
     Net,
@@ -84,7 +84,6 @@ def resnet3d(
             conv_stride=(stem_temporal_stride, stem_stride, stem_stride),
             # All kernels are odd, so a padding of half a kernel keeps the size.
             conv_padding=(kernels.stem // 2, stem_kernel // 2, stem_kernel // 2),
-            norm=BatchNorm3d,
             pool=nn.MaxPool3d if stem_pool else None,
             pool_stride=(stem_temporal_stride, 2, 2),
         )
@@ -105,19 +104,13 @@ def resnet3d(
     )
     net = Net(blocks=nn.ModuleList(blocks))
     for module in net.modules():
-        # In place, because a new array for each sum and each ReLU costs a tenth of a training step (docs/results.md).
-        if isinstance(module, nn.ReLU):
-            module.inplace = True
-        elif isinstance(module, ResBlock):
-            module.branch_fusion = _add_to_branch
+        # Here and not by arguments, because the builders take none for the convolution of a shortcut.
+        module.__class__ = FAST.get(type(module), type(module))
+        if isinstance(module, ResBlock):
+            module.branch_fusion = add_to_branch
         elif isinstance(module, BottleneckBlock) and not zero_init_final_norm:
             nn.init.ones_(module.norm_c.weight)  # pytorchvideo's Net has just set these gammas to 0
     return net
-
-
-def _add_to_branch(shortcut: Tensor, branch: Tensor) -> Tensor:
-    # The branch ends in a norm or in an inserted block, and neither needs its own output in the backward pass.
-    return branch.add_(shortcut)
 
 
 def _stage(
@@ -134,7 +127,6 @@ def _stage(
         dim_inner=out_channels // 4,  # a bottleneck expands by 4
         dim_out=out_channels,
         bottleneck=create_bottleneck_block,
-        norm=BatchNorm3d,
         conv_a_kernel_size=[(t, 1, 1) for t in temporal],
         conv_a_stride=(1, 1, 1),
         conv_a_padding=[(t // 2, 0, 0) for t in temporal],

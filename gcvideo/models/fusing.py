@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import Bottleneck
 
+from gcvideo.blocks.family import CONVS
 from gcvideo.blocks.non_local import NonLocalBlock1d, NonLocalBlock2d, NonLocalBlock3d
 from gcvideo.models.image import ImageResNet
 from gcvideo.models.parts import BottleneckBlock, ResBlock, ResNetBasicStem
@@ -67,10 +68,10 @@ def _descendant(module: nn.Module, name: str) -> nn.Module | None:
 
 
 def _can_fold(conv: nn.Module | None, norm: nn.Module | None) -> bool:
-    if type(conv) not in (nn.Conv1d, nn.Conv2d, nn.Conv3d) or not isinstance(norm, _BatchNorm):
+    if not isinstance(conv, CONVS) or not isinstance(norm, _BatchNorm):
         return False
     # What is between the two, or between the norm and its input, is not linear. A hook after the norm does not matter.
-    between = {**cast(nn.Module, conv)._forward_hooks, **norm._forward_pre_hooks}
+    between = {**conv._forward_hooks, **norm._forward_pre_hooks}
     return norm.running_var is not None and not between
 
 
