@@ -55,7 +55,8 @@ class AttentionPooling(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         attention = attention_weights(x, weight, bias)
-        return x.view_as(x), over_positions(x, attention.to(x.dtype)), attention
+        # `view_as` would give a batch of one another stride, for which torch takes slow kernels later on.
+        return x.expand_as(x), over_positions(x, attention.to(x.dtype)), attention
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:

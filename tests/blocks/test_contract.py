@@ -77,8 +77,10 @@ def test_channels_last_memory(name):
     memory_format = {2: torch.channels_last, 3: torch.channels_last_3d}[ndim]
     block, x = wake(make(name)).eval(), features(name)
     expected = block(x)
-    out = block.to(memory_format=memory_format)(x.contiguous(memory_format=memory_format))
+    x = x.contiguous(memory_format=memory_format)
+    out = block.to(memory_format=memory_format)(x)
     assert out.is_contiguous(memory_format=memory_format)
+    assert block(x[:1]).stride() == x[:1].stride(), "of one sample, too"
     torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
 
 
