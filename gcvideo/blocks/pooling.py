@@ -127,7 +127,7 @@ def own_precision(x: Tensor) -> AbstractContextManager[Any]:
     A context is one vector. To cast the weights for it, as autocast does, costs more than float32, and rounds.
     """
     device = x.device.type
-    # Only where autocast is on: an exported graph would keep the switch. The meta device has none.
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+    # Only where autocast is on: an exported graph would keep the switch. The meta device has no autocast.
+    if device != "meta" and torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()

@@ -9,7 +9,7 @@ pool by a fixed 8x7x7 window; both give the same logits at 8x224x224. Larger ima
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import nn
 
@@ -106,7 +106,10 @@ def resnet3d(
     for module in net.modules():
         # Here and not by arguments, because the builders take none for the convolution of a shortcut.
         module.__class__ = FAST.get(type(module), type(module))
-        if isinstance(module, ResBlock):
+        if isinstance(module, nn.Conv3d):
+            # The builders leave NumPy numbers, which torch.compile (torch 2.11) takes for data.
+            module.stride = cast(tuple[int, int, int], tuple(int(stride) for stride in module.stride))
+        elif isinstance(module, ResBlock):
             module.branch_fusion = add_to_branch
         elif isinstance(module, BottleneckBlock) and not zero_init_final_norm:
             nn.init.ones_(module.norm_c.weight)  # pytorchvideo's Net has just set these gammas to 0

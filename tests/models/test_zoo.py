@@ -181,3 +181,24 @@ def test_still_clip_is_the_2d_net_in_the_middle():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         create_model(**arguments)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_strides_are_plain_numbers(name):
+    """pytorchvideo's builders leave NumPy numbers, with which torch 2.11 cannot compile."""
+    convolutions = [module for module in create_model(name).modules() if isinstance(module, nn.Conv3d)]
+    assert all(type(stride) is int for convolution in convolutions for stride in convolution.stride)
+
+
+@pytest.mark.parametrize("precision", (torch.float32, torch.bfloat16))
+def test_compiles_as_one_graph_in_training_and_evaluation(precision):
+    torch.manual_seed(0)
+    model, x = create_model("slowonly_tiny", "gc_all", 5, dropout=0.0), torch.randn(2, 3, 4, 32, 32)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    for training in (True, False):
+        model.train(training)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            out, expected = compiled(x), model(x)
+        tolerance = 1e-5 if precision == torch.float32 else 3e-2
+        assert (out - expected).norm() < tolerance * expected.norm()
+        out.square().sum().backward()
