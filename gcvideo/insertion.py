@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
+import torch._dynamo
 from torch import Tensor, nn
 
 BlockMaker = Callable[[int], nn.Module]
@@ -139,6 +140,9 @@ def _attach(
         block.to(parameter.device)
     block.train(host.training)
     host.add_module(CHILD, block)
+    # By default torch.compile takes hooks for constant: of two networks of a process that differ by their blocks alone,
+    # the second would silently run as the first.
+    torch._dynamo.config.skip_nnmodule_hook_guards = False
     if refines_input:
         host.register_forward_pre_hook(_refine_input)
     else:

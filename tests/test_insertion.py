@@ -254,3 +254,18 @@ def test_the_dry_run_changes_nothing():
     assert all(torch.equal(after[key], value) for key, value in before.items())
     assert host.training
     assert all(not module._forward_hooks for module in (host[0], host[1]))
+
+
+def test_networks_that_differ_by_their_blocks_compile_apart():
+    """torch.compile would by default run the second by the graph of the first."""
+    torch._dynamo.reset()
+    plain = create_model("slowonly_tiny", num_classes=5).eval()
+    blocks = create_model("slowonly_tiny", "gc_all", num_classes=5).eval()
+    for block in inserted_blocks(blocks).values():
+        for parameter in block.parameters():
+            nn.init.normal_(parameter, std=0.5)
+    x = torch.randn(1, 3, 4, 32, 32)
+    with torch.no_grad():
+        for model in (plain, blocks):
+            compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+            torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-5)
