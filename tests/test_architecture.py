@@ -38,6 +38,7 @@ FORBIDDEN = {
     "cluster.py": ("gcvideo.data", "gcvideo.dataset_tools", "gcvideo.sweep", "gcvideo.training", "torch"),
     "files.py": ("gcvideo", "torch"),
     "figures.py": ("gcvideo", "torch"),
+    "garbage.py": ("gcvideo", "torch"),
     "pages.py": ("gcvideo", "torch"),
     "blocks/*.py": ("gcvideo.insertion", "gcvideo.models", "gcvideo.data", "gcvideo.training", "torchvision"),
     "insertion.py": ("gcvideo", "torchvision", "pytorchvideo", *FRAMEWORKS),

@@ -3,12 +3,14 @@
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from gcvideo import __version__, processes
 from gcvideo.cli import datasets, experiments, networks, relations
 from gcvideo.cli.help import DESCRIPTIONS, stored_help
 from gcvideo.cli.parser import Verb
 from gcvideo.errors import GcvideoError
+from gcvideo.garbage import imports_that_stay
 from gcvideo.terminal import printable, printable_warnings
 
 _HELP = """\
@@ -74,15 +76,18 @@ def _run(verb: str, args: list[str]) -> int:
     if verb in TRAINING_VERBS and args in (["-h"], ["--help"]):
         print(stored_help(verb), end="")
         return 0
+    lasting = imports_that_stay if processes.may_end else nullcontext  # not for a program that calls `main`
     if verb == "doctor":
         if args in (["-h"], ["--help"]):
             print(_DOCTOR_HELP, end="")
             return 0
-        from gcvideo.cli.doctor import run as examine
+        with lasting():
+            from gcvideo.cli.doctor import run as examine
 
         return examine(args)
     if verb in TRAINING_VERBS:
-        from gcvideo.cli.training import run
+        with lasting():
+            from gcvideo.cli.training import run
 
         return run(verb, args)
     if verb not in VERBS:

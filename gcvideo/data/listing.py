@@ -9,17 +9,16 @@ Rows are stored as columns, because a manifest of Kinetics-700 has 650,000 of th
 """
 
 import csv
-import gc
 import io
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
 from operator import itemgetter
 from pathlib import Path
 
 from gcvideo.errors import UsageError
+from gcvideo.garbage import no_garbage_collection
 
 MAX_ERRORS_SHOWN = 4  # with the line above them: five
 MAX_CLASSES = 100_000
@@ -125,18 +124,6 @@ def together(manifest: Path, errors: Sequence[str], rows: int) -> str:
     if len(errors) > MAX_ERRORS_SHOWN:
         shown = [*errors[: MAX_ERRORS_SHOWN - 1], f"... and {len(errors) - MAX_ERRORS_SHOWN + 1} more"]
     return "\n  ".join([f"{manifest}: {len(errors)} problem(s) in {rows} rows:", *shown])
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Switch the garbage collector off: a million new lists would set it off again and again, to visit all of them."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _csv_rows(manifest: Path, text: str, header: Sequence[str]) -> Rows:

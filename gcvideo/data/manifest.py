@@ -15,13 +15,13 @@ from gcvideo.data.listing import (
     ManifestError,
     Rows,
     class_names_of,
-    no_garbage_collection,
     read_rows,
     together,
 )
 from gcvideo.data.shards.reading import ShardedVideos, is_url, shards_of
 from gcvideo.data.splits import split_warnings
 from gcvideo.data.videos import Videos
+from gcvideo.garbage import no_garbage_collection
 
 _LISTED_FROM = 32
 """From this number of files in one folder on, the folder is listed instead of asking for each file."""
