@@ -114,8 +114,9 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         # Lightning's own file goes to the current folder without a logger, where a second run finds it and fails.
         with replacing(Path(self.config.runs_dir) / self.config.name / "config.yaml") as partial:
-            # overwrite, because a resumed run has a config.yaml already.
-            self.parser.save(self.config, str(partial), skip_none=False, overwrite=True)
+            # overwrite, because a resumed run has a config.yaml already. Without validation, because the run has begun
+            # with these settings; jsonargparse would take a second for 700 class names.
+            self.parser.save(self.config, str(partial), skip_none=False, skip_validation=True, overwrite=True)
 
 
 class _ProgressBar(TQDMProgressBar):
