@@ -26,10 +26,10 @@ def imports_that_stay() -> Iterator[None]:
     The collector would visit them all while they are imported, in the run and at exit: 0.4 s each time. Objects that
     are frozen it does not visit, and Python does not free them at exit, which takes as long as all visits.
     """
+    atexit.register(_thaw)  # first, so that it runs last: after torch and multiprocessing have ended loader processes
     with no_garbage_collection():
         yield
     gc.freeze()
-    atexit.register(_thaw)
 
 
 def _thaw() -> None:
