@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.measuring import machine, medians, write
@@ -22,14 +23,18 @@ FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channel
 
 
 def official(block: ContextBlock3d, x: Tensor) -> Tensor:
-    """The block as the official code computes it."""
-    attention = block.get_submodule("conv_mask")(x).view(len(x), 1, -1).softmax(dim=2)  # [B, 1, N]
+    """The block as the official code computes it, with torch's own layers."""
+
+    def convolve(name: str, x: Tensor) -> Tensor:
+        layer = block.get_submodule(name)
+        return F.conv3d(x, layer.weight, layer.bias)  # type: ignore[arg-type]
+
+    attention = convolve("conv_mask", x).view(len(x), 1, -1).softmax(dim=2)  # [B, 1, N]
     context = x.reshape(len(x), 1, x.shape[1], -1) @ attention[..., None]  # [B, 1, C, 1]
-    first, norm, relu, last = block.get_submodule("channel_add_conv")  # type: ignore[misc]
-    hidden = first(context.view(len(x), x.shape[1], 1, 1, 1))
-    shape = (block.planes, 1, 1, 1)
-    hidden = nn.functional.layer_norm(hidden, shape, norm.weight.view(shape), norm.bias.view(shape))
-    return x + last(relu(hidden))
+    hidden = convolve("channel_add_conv.0", context.view(len(x), x.shape[1], 1, 1, 1))
+    norm, shape = block.get_submodule("channel_add_conv.1"), (block.planes, 1, 1, 1)
+    hidden = F.layer_norm(hidden, shape, norm.weight.view(shape), norm.bias.view(shape))  # type: ignore[operator]
+    return x + convolve("channel_add_conv.3", hidden.relu())
 
 
 def step(function: Callable[[Tensor], Tensor], x: Tensor, grad: Tensor) -> None:

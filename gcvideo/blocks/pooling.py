@@ -98,8 +98,14 @@ def attention_pooling(x: Tensor, conv_mask: Conv) -> tuple[Tensor, Tensor]:
 
 
 def _has_kernels(x: Tensor) -> bool:
-    """Whether Triton kernels take x. Not while a graph is captured: the compiler fuses the plain operations itself."""
-    if not x.is_cuda or torch.compiler.is_compiling() or find_spec("triton") is None:
+    """Whether Triton kernels take x.
+
+    Not while a graph is captured, because the compiler fuses the plain operations itself, and not under the transforms
+    of `torch.func`, which see through the plain operations only.
+    """
+    if not x.is_cuda or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return False
+    if find_spec("triton") is None:
         return False
     from gcvideo.blocks.triton_pooling import supports  # its import needs triton, and compiles nothing
 

@@ -280,7 +280,10 @@ def backward(
 
 
 class TritonPooling(torch.autograd.Function):
-    """`AttentionPooling` by the kernels above: x, w [C], b [1], of any dtype -> x itself, c [B, C] float32."""
+    """`AttentionPooling` by the kernels above: x, w [C], b [1], of any dtype -> x itself, c [B, C] float32.
+
+    Its gradients have no gradients: for second derivatives, keep the features in contiguous memory.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
