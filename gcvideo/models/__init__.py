@@ -3,7 +3,7 @@
 from gcvideo.models.checkpoint_file import WeightsError, read_state
 from gcvideo.models.create import create_model
 from gcvideo.models.exporting import ExportLayout, export_weights
-from gcvideo.models.fusing import fuse
+from gcvideo.models.fusing import fuse, is_fusible
 from gcvideo.models.head import HEADS, Head
 from gcvideo.models.loading import Inflation, WeightsReport, load_weights
 from gcvideo.models.placement import PRESETS, STAGES, At, BlocksName, Indices, block_parameters, insert_blocks
@@ -44,6 +44,7 @@ __all__ = [
     "fuse",
     "head_for",
     "insert_blocks",
+    "is_fusible",
     "list_models",
     "list_weights",
     "load_for",

@@ -60,6 +60,11 @@ def fuse(model: nn.Module) -> nn.Module:
     return fused
 
 
+def is_fusible(model: nn.Module) -> bool:
+    """Whether it has modules whose batch norms `fuse` may fold; else it would only copy the model."""
+    return any(type(module) in PAIRS for module in model.modules())
+
+
 def _descendant(module: nn.Module, name: str) -> nn.Module | None:
     """None where the module has none: a shortcut without a convolution, an NL block without a norm."""
     for part in name.split("."):
@@ -69,6 +74,8 @@ def _descendant(module: nn.Module, name: str) -> nn.Module | None:
 
 def _can_fold(conv: nn.Module | None, norm: nn.Module | None) -> bool:
     if not isinstance(conv, CONVS) or not isinstance(norm, _BatchNorm):
+        return False
+    if hasattr(conv, "parametrizations"):  # its weight is computed from others
         return False
     # What is between the two, or between the norm and its input, is not linear. A hook after the norm does not matter.
     between = {**conv._forward_hooks, **norm._forward_pre_hooks}

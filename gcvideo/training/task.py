@@ -29,6 +29,7 @@ from gcvideo.models import (
     fuse,
     head_for,
     insert_blocks,
+    is_fusible,
     load_for,
     other_function,
     recompute,
@@ -304,7 +305,7 @@ class VideoTask(pl.LightningModule):
 
     def _fuse(self) -> None:
         """Run this test or prediction by a network without batch norms."""
-        if self.execution.fuse:
+        if self.execution.fuse and is_fusible(self.net):
             self._fused[:] = [fuse(self.net)]
             if self.execution.compile:
                 self._fused[0].compile()

@@ -9,6 +9,7 @@ from torch import nn
 
 from gcvideo import create_model, fuse, insert, inserted_blocks
 from gcvideo.blocks import ContextBlock3d
+from gcvideo.models import is_fusible
 from tests.parity import assert_parity
 
 CASES = [
@@ -101,7 +102,19 @@ class PreActivation(nn.Module):
 
 def test_networks_of_other_types_stay_as_they_are():
     model, x = PreActivation().eval(), torch.randn(1, 3, 2, 4, 4)
+    assert not is_fusible(model)
+    assert is_fusible(trained("slowonly_tiny", "none"))
     assert torch.equal(fuse(model)(x), model(x))
+
+
+def test_weights_that_are_computed_from_others_stay():
+    model = trained("slowonly_tiny", "none")
+    nn.utils.parametrizations.spectral_norm(model.blocks[0].conv)
+    x = clip("slowonly_tiny")
+    fused = fuse(model)
+    with torch.no_grad():
+        assert_parity(fused(x), model(x))
+    assert isinstance(fused.blocks[0].norm, nn.BatchNorm3d)
 
 
 def test_norms_that_use_the_statistics_of_the_batch_stay():

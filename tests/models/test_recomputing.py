@@ -1,5 +1,7 @@
 """Residual blocks that compute their features twice: gradients and statistics of one pass, memory of less."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -61,6 +63,16 @@ def test_less_is_kept():
     most, _ = saved_bytes(plain, x)
     least, _ = saved_bytes(saving, x)
     assert least < most / 3
+
+
+def test_a_copy_computes_with_its_own_parameters():
+    model, x = make("slowonly_thin", "gc_all"), torch.randn(2, 3, 4, 64, 64)
+    recompute(model)
+    twin = copy.deepcopy(model)
+    expected = step(model, x)
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    torch.testing.assert_close(step(twin, x), expected, rtol=0, atol=0)
 
 
 def test_evaluation_is_plain():
