@@ -54,6 +54,30 @@ POOLING = {
     "gradient of the attention left out": ("if grad_attention is not None:", "if False:"),
 }
 
+LAYERS = {
+    "a dilation that dilates": ("(*self.dilation[:2], 2)", "(2, 1, 2)"),
+    "the dilation of the layer is lost": ("(*self.dilation[:2], 2)", "(1, 1, 2)"),
+    "borders are zeros in any padding mode": ('or self.padding_mode != "zeros"', ""),
+    "wide kernels are dilated": ("self.kernel_size[2] > 1 or ", ""),
+    "the sum of a residual block forgets the shortcut": ("else branch.add_(shortcut)", "else branch"),
+}
+
+FUSING = {
+    "folded over a block between": ("and not between", ""),
+    "an inserted block is lost": (
+        "norm.__class__ = nn.Identity",
+        "norm.__class__ = nn.Identity; norm._forward_hooks.clear()",
+    ),
+    "the model itself is folded": ("copy.deepcopy(model).eval()", "model.eval()"),
+    "a weight that is computed is folded": ('if hasattr(conv, "parametrizations"):', "if False:"),
+}
+
+RECOMPUTING = {
+    "statistics move twice": ("norm.momentum, norm.num_batches_tracked = 0.0, None", "pass"),
+    "batches are counted twice": ("= 0.0, None", "= 0.0, norm.num_batches_tracked"),
+    "nothing is recomputed": ("if not block.training:", "if True:"),
+}
+
 NON_LOCAL = {
     "softmax without the scale": ("self.planes**-0.5 if", "1.0 if"),
     "projected, then pooled": ("if self.pool_first:", "if not self.pool_first:"),
@@ -207,6 +231,9 @@ MUTANTS = {
     "gcvideo/dataset_tools/archives.py": ("tests/dataset_tools/test_mirror.py", ARCHIVES),
     "gcvideo/blocks/context.py": ("tests/blocks", CONTEXT),
     "gcvideo/blocks/pooling.py": ("tests/blocks", POOLING),
+    "gcvideo/blocks/layers.py": ("tests/blocks/test_layers.py tests/models/test_zoo.py", LAYERS),
+    "gcvideo/models/fusing.py": ("tests/models/test_fusing.py", FUSING),
+    "gcvideo/models/recomputing.py": ("tests/models/test_recomputing.py", RECOMPUTING),
     "gcvideo/blocks/non_local.py": ("tests/blocks", NON_LOCAL),
     "gcvideo/models/loading.py": ("tests/models/test_weights.py", WEIGHTS),
     "gcvideo/models/same_function.py": (

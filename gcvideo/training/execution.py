@@ -26,16 +26,33 @@ class Pixels:
         if torch.tensor(self.std, device="cpu").min() <= 0:  # also under `torch.device("meta")`
             raise ValueError(f"pixels.std must be positive, got {self.std}")
 
-    @property
-    def scale(self) -> Tensor:
-        """[1 or 3, 1, 1, 1]: what a byte is multiplied by, 1 / (255 std)."""
-        return (1 / (255 * torch.tensor(self.std, dtype=torch.double))).float().view(-1, 1, 1, 1)
+
+class ToInput(nn.Module):
+    """uint8 clips -> what the first convolution takes, in one pass: cast, scaling and memory format together."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, pixels: Pixels):
+        super().__init__()
+        mean, std = (torch.tensor(value, dtype=torch.double).view(-1, 1, 1, 1) for value in (pixels.mean, pixels.std))
+        # Not persistent: they are settings, and the state dict of a task holds the network only.
+        self.register_buffer("scale", (1 / (255 * std)).float(), persistent=False)  # [1 or 3, 1, 1, 1]
+        self.register_buffer("shift", (-mean / std).float(), persistent=False)
 
     @property
-    def shift(self) -> Tensor:
-        """[1 or 3, 1, 1, 1]: what is added then, -mean / std."""
-        mean, std = (torch.tensor(value, dtype=torch.double) for value in (self.mean, self.std))
-        return (-mean / std).float().view(-1, 1, 1, 1)
+    def dtype(self) -> torch.dtype:
+        """That of autocast, else that of the buffers, which a task of 16 bits has converted with its weights."""
+        device = self.scale.device.type
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.scale.dtype
+
+    def forward(self, clips: Tensor, channels_last: bool) -> Tensor:
+        """uint8 [B, 3, T, S, S] on any device -> (clips / 255 - mean) / std on that of the buffers."""
+        device = self.scale.device
+        memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
+        # Under autocast there is no float32 copy: the sum is rounded as it is written.
+        out = torch.empty(clips.shape, dtype=self.dtype, device=device, memory_format=memory_format)
+        return torch.addcmul(self.shift, clips.to(device, non_blocking=True), self.scale, out=out)
 
 
 Auto = Literal["auto"]

@@ -36,7 +36,7 @@ from gcvideo.models import (
 )
 from gcvideo.settings import as_plain, as_settings
 from gcvideo.training.evaluation import Evaluation, Stage, refuse_not_finite
-from gcvideo.training.execution import Execution, Pixels, prefers_channels_last, to_channels_last
+from gcvideo.training.execution import Execution, Pixels, ToInput, prefers_channels_last, to_channels_last
 from gcvideo.training.finite import FiniteUpdates
 from gcvideo.training.metrics import VideoResults, VideoScores, accuracies, average_views, num_better, results_of
 from gcvideo.training.optim import Optimization
@@ -78,9 +78,6 @@ class VideoTask(pl.LightningModule):
         >>> task(torch.zeros(4, 1, 3, 8, 32, 32, dtype=torch.uint8)).shape
         torch.Size([4, 1, 2])
     """
-
-    scale: Tensor
-    shift: Tensor
 
     def __init__(
         self,
@@ -141,9 +138,7 @@ class VideoTask(pl.LightningModule):
         else:
             _refuse_unused(network=network, dropout=dropout, head=head)
             self.net = _with_blocks(net, blocks, block)
-        # Not persistent: they are settings, and the state dict holds the network only.
-        self.register_buffer("scale", self.pixels.scale, persistent=False)
-        self.register_buffer("shift", self.pixels.shift, persistent=False)
+        self.to_input = ToInput(self.pixels)
         if self.execution.recompute:
             recompute(self.net)
         if self.execution.compile:
@@ -214,21 +209,9 @@ class VideoTask(pl.LightningModule):
 
     def normalise(self, clips: Tensor) -> Tensor:
         """uint8 [B, 3, T, S, S] -> the input of the network, on its device and in its dtype and memory format."""
-        clips = clips.to(self.device, non_blocking=True)
-        dtype = self._input_dtype()
         if self._channels_last is None:
-            self._choose_memory_format(self.device.type, dtype.itemsize == 2)
-        memory_format = torch.channels_last_3d if self._channels_last else torch.contiguous_format
-        # One pass: cast, scaling and layout together, and under autocast no float32 copy.
-        out = torch.empty(clips.shape, dtype=dtype, device=self.device, memory_format=memory_format)
-        return torch.addcmul(self.shift, clips, self.scale, out=out)
-
-    def _input_dtype(self) -> torch.dtype:
-        """What the first convolution computes in."""
-        device = self.device.type
-        if torch.is_autocast_enabled(device):
-            return torch.get_autocast_dtype(device)
-        return self.scale.dtype  # that of the weights where all of the task is of 16 bits
+            self._choose_memory_format(self.device.type, self.to_input.dtype.itemsize == 2)
+        return self.to_input(clips, bool(self._channels_last))
 
     def _choose_memory_format(self, device: str, is_16_bit: bool) -> None:
         setting = self.execution.channels_last
