@@ -42,8 +42,8 @@ POOLING = {
     "softmax over the wrong axis": ("logits.softmax(dim=1, ", "logits.softmax(dim=0, "),
     "no softmax": ("logits.softmax(dim=1, ", "logits.to("),
     "T and C swapped": (
-        "x.flatten(2).transpose(1, 2))[:, 0]",
-        "(x.transpose(1, 2).reshape(x.shape) if x.ndim == 5 else x).flatten(2).transpose(1, 2))[:, 0]",
+        "x.flatten(2).transpose(1, 2))",
+        "(x.transpose(1, 2).reshape(x.shape) if x.ndim == 5 else x).flatten(2).transpose(1, 2))",
     ),
     "no gradient of the softmax": (
         "attention * (grad_weights - (attention * grad_weights).sum(dim=1, keepdim=True))",

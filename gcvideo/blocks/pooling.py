@@ -26,14 +26,21 @@ from gcvideo.blocks.family import Conv
 
 def over_channels(x: Tensor, weights: Tensor) -> Tensor:
     """sum_c weights_c x_c at every position: [B, C, *positions], [B, C] -> [B, N]."""
-    # The vector is the row on the left in both products, in any memory format: as a column on the right, batched
-    # products of MKL take five times as long.
-    return torch.bmm(weights[:, None], x.flatten(2))[:, 0]
+    return _products(weights, x.flatten(2))
 
 
 def over_positions(x: Tensor, weights: Tensor) -> Tensor:
     """sum_j weights_j x_j in every channel: [B, C, *positions], [B, N] -> [B, C]."""
-    return torch.bmm(weights[:, None], x.flatten(2).transpose(1, 2))[:, 0]
+    return _products(weights, x.flatten(2).transpose(1, 2))
+
+
+def _products(rows: Tensor, matrices: Tensor) -> Tensor:
+    """[B, K], [B, K, M] -> [B, M]."""
+    if len(rows) == 1:  # `flatten` leaves a batch of one a stride for which bfloat16 products of batches copy x
+        return rows @ matrices[0]
+    # The vector is the row on the left in both products, in any memory format: as a column on the right, batched
+    # products of MKL take five times as long.
+    return torch.bmm(rows[:, None], matrices)[:, 0]
 
 
 def attention_weights(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

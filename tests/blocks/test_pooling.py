@@ -1,5 +1,7 @@
 """The pooling of GC and SNL: its gradients are written by hand, so they are compared with those of autograd."""
 
+import math
+
 import pytest
 import torch
 from torch.func import functional_call, grad, vmap
@@ -82,11 +84,24 @@ def test_large_logits_do_not_overflow():
     torch.testing.assert_close(attention.sum(dim=1), torch.ones(B))
 
 
-def test_contractions():
-    x = torch.randn(B, C, *POSITIONS)
-    over_c, over_n = torch.randn(B, C), torch.randn(B, 30)
+@pytest.mark.parametrize("batch", (1, B))
+def test_contractions(batch):
+    x = torch.randn(batch, C, *POSITIONS)
+    over_c, over_n = torch.randn(batch, C), torch.randn(batch, 30)
     torch.testing.assert_close(over_channels(x, over_c), torch.einsum("bctij,bc->btij", x, over_c).flatten(1))
     torch.testing.assert_close(over_positions(x, over_n), torch.einsum("bcn,bn->bc", x.flatten(2), over_n))
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16))
+@pytest.mark.parametrize("batch", (1, 2))
+@pytest.mark.parametrize("memory_format", (torch.contiguous_format, torch.channels_last_3d))
+def test_products_do_not_copy_the_features(memory_format, batch, dtype):
+    x = torch.randn(batch, 64, 4, 16, 16, dtype=dtype).to(memory_format=memory_format)
+    with torch.profiler.profile(record_shapes=True) as profile:
+        over_channels(x, torch.randn(batch, 64, dtype=dtype))
+        over_positions(x, torch.randn(batch, 1024, dtype=dtype))
+    copies = [event for event in profile.events() if event.name == "aten::copy_"]
+    assert not [event.input_shapes for event in copies if math.prod(event.input_shapes[0]) == x.numel()]
 
 
 def test_inputs_are_not_copied():
