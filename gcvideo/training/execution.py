@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from gcvideo.blocks.layers import Conv3d
+
 
 @dataclass(frozen=True)
 class Pixels:
@@ -85,16 +87,18 @@ class Execution:
             raise ValueError(f"execution.max_clips must be at least 1, or null for all, got {self.max_clips}")
 
 
-def prefers_channels_last(device: str, is_16_bit: bool, num_threads: int) -> bool:
+def prefers_channels_last(net: nn.Module, device: str, is_16_bit: bool, num_threads: int) -> bool:
     """Whether a 3D ResNet is faster in channels-last memory, as measured in docs/results.md.
 
     Args:
+        net: the network.
         device: type of the device.
         is_16_bit: whether convolutions compute in bfloat16 or float16.
         num_threads: of a CPU.
     """
-    # On a CPU with one thread, torch takes float32 convolutions that transpose their input.
-    return device != "cpu" or is_16_bit or num_threads > 1
+    # On a CPU with one thread, torch's own layers take float32 convolutions that transpose their input.
+    has_our_layers = any(isinstance(module, Conv3d) for module in net.modules())
+    return has_our_layers or device != "cpu" or is_16_bit or num_threads > 1
 
 
 def to_channels_last(net: nn.Module) -> None:

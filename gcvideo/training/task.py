@@ -216,7 +216,7 @@ class VideoTask(pl.LightningModule):
     def _choose_memory_format(self, device: str, is_16_bit: bool) -> None:
         setting = self.execution.channels_last
         if setting == "auto":
-            setting = prefers_channels_last(device, is_16_bit, torch.get_num_threads())
+            setting = prefers_channels_last(self.net, device, is_16_bit, torch.get_num_threads())
         if setting:
             to_channels_last(self.net)
         self._channels_last = bool(setting)
