@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SMALL_NETWORK = ("--network", "slowonly_thin", "--size", "64")
 COMMANDS = {
     "block": ("--rounds", "1", "--batch", "1", "--threads", "1"),
-    "model": (*SMALL_NETWORK, "--rounds", "1", "--threads", "1", "--precision", "32", "bf16"),
-    "precision": (*SMALL_NETWORK, "--clips", "2", "--blocks", "none", "gc_all"),
+    "model": ("--network", "slowonly_thin", "--rounds", "1", "--threads", "2", "--precision", "32", "bf16"),
+    "precision": ("--network", "slowonly_tiny", "--size", "64", "--clips", "2", "--blocks", "none", "gc_all"),
     "end_to_end": ("MANIFEST", "--workers", "1", "--steps", "2", "--skip", "1", "--batch", "2", "--step_ms", "5"),
     "startup": ("--rounds", "1"),
 }
@@ -27,4 +26,4 @@ def test_it_runs_and_writes_its_figures(name, tmp_path, synthetic):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert json.loads(file.read_text())
-    assert done.stdout.count("|") > 10, "a table"
+    assert len(done.stdout.splitlines()) > 3, "a table"
