@@ -59,7 +59,7 @@ LAYERS = {
     "the dilation of the layer is lost": ("(*self.dilation[:2], 2)", "(1, 1, 2)"),
     "borders are zeros in any padding mode": ('or self.padding_mode != "zeros"', ""),
     "wide kernels are dilated": ("self.kernel_size[2] > 1 or ", ""),
-    "the sum of a residual block forgets the shortcut": ("else branch.add_(shortcut)", "else branch"),
+    "the sum of a residual block forgets the shortcut": ("branch.add_(shortcut) if", "branch if"),
 }
 
 FUSING = {
@@ -69,12 +69,12 @@ FUSING = {
         "norm.__class__ = nn.Identity; norm._forward_hooks.clear()",
     ),
     "the model itself is folded": ("copy.deepcopy(model).eval()", "model.eval()"),
-    "a weight that is computed is folded": ('if hasattr(conv, "parametrizations"):', "if False:"),
+    "a weight that is computed is folded": ('if "weight" not in conv._parameters:', "if False:"),
 }
 
 RECOMPUTING = {
-    "statistics move twice": ("norm.momentum, norm.num_batches_tracked = 0.0, None", "pass"),
-    "batches are counted twice": ("= 0.0, None", "= 0.0, norm.num_batches_tracked"),
+    "statistics move twice": ("= 0.0, None if", "= norm.momentum, None if"),
+    "batches are counted twice": ("count.clone()", "count"),
     "nothing is recomputed": ("if not block.training:", "if True:"),
 }
 

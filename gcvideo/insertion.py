@@ -16,6 +16,10 @@ import torch
 import torch._dynamo
 from torch import Tensor, nn
 
+# By default torch.compile takes hooks for constant: of two networks of a process that differ by their blocks alone, the
+# second would silently run as the first. Here, because a network that is unpickled imports this module for its hooks.
+torch._dynamo.config.skip_nnmodule_hook_guards = False
+
 BlockMaker = Callable[[int], nn.Module]
 """Makes a block from the number of channels, such as `ContextBlock3d`."""
 
@@ -114,6 +118,12 @@ def inserted_blocks(model: nn.Module) -> dict[str, nn.Module]:
     return {name: module.get_submodule(CHILD) for name, module in hooked.items()}
 
 
+def has_other_hooks(model: nn.Module) -> bool:
+    """Whether a module has forward hooks that `insert` did not register."""
+    tables = [(*module._forward_hooks.values(), *module._forward_pre_hooks.values()) for module in model.modules()]
+    return any(hook not in _HOOKS for hooks in tables for hook in hooks)
+
+
 def _refine_output(module: nn.Module, args: Any, output: Any) -> Tensor:
     return module.get_submodule(CHILD)(output)
 
@@ -140,9 +150,6 @@ def _attach(
         block.to(parameter.device)
     block.train(host.training)
     host.add_module(CHILD, block)
-    # By default torch.compile takes hooks for constant: of two networks of a process that differ by their blocks alone,
-    # the second would silently run as the first.
-    torch._dynamo.config.skip_nnmodule_hook_guards = False
     if refines_input:
         host.register_forward_pre_hook(_refine_input)
     else:

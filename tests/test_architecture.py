@@ -138,7 +138,18 @@ def test_errors_are_printed_in_one_place_and_have_one_root():
 
 def test_blocks_import_torch_only():
     # triton: see ONLY_IN
-    allowed = {"torch", "collections", "contextlib", "dataclasses", "importlib", "typing", "gcvideo", "triton"}
+    allowed = {
+        "torch",
+        "collections",
+        "contextlib",
+        "dataclasses",
+        "functools",
+        "importlib",
+        "typing",
+        "warnings",
+        "gcvideo",
+        "triton",
+    }
     for path in files("blocks/*.py"):
         assert {name.split(".")[0] for name in imports(path)} <= allowed, path
         assert all(under(name, "gcvideo.blocks") for name in imports(path) if under(name, "gcvideo")), path

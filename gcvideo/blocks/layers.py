@@ -1,4 +1,4 @@
-"""torch's layers with the same parameters and results, where torch takes a slow way with videos (docs/results.md)."""
+"""torch's layers with the same parameters and results, where torch takes a slow path for videos (docs/results.md)."""
 
 import torch
 import torch.nn.functional as F
@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 
 class Conv3d(nn.Conv3d):
-    """`torch.nn.Conv3d` that takes oneDNN's convolutions on one CPU thread, too.
+    """`torch.nn.Conv3d` that uses oneDNN on one CPU thread as well.
 
-    For kernels whose extent in H and W is 1, torch (2.11 to 2.15) takes other ones then, which are half as fast, and
-    slower still in channels-last memory. It does not if there is a dilation. Between the values of a kernel of size 1
-    there is nothing to dilate, so one in W changes no result.
+    For kernels whose extent in H and W is 1, torch (2.11 to 2.15) then uses other convolutions, which are half as fast,
+    and slower still in channels-last memory, unless there is a dilation. Between the values of a kernel of size 1 there
+    is nothing to dilate, so one in W changes no result.
     """
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -40,15 +40,16 @@ class BatchNorm3d(nn.BatchNorm3d):
 
 
 class ReLU(nn.ReLU):
-    """`torch.nn.ReLU`, in place on a CPU.
+    """`torch.nn.ReLU`, in place on a CPU where nothing needs its input any more.
 
     There a new array costs a tenth of a training step. On CUDA it costs nothing, and what `BatchNorm3d` returns is a
-    view, whose change in place autograd follows by copies.
+    view: autograd copies when a view is modified in place. A forward hook that keeps the input of this layer, such as
+    the output of a norm, must clone it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        return F.relu(x, inplace=not x.is_cuda)
+        return F.relu(x, inplace=_may_overwrite(x))
 
 
 FAST: dict[type[nn.Module], type[nn.Module]] = {nn.Conv3d: Conv3d, nn.BatchNorm3d: BatchNorm3d, nn.ReLU: ReLU}
@@ -56,8 +57,16 @@ FAST: dict[type[nn.Module], type[nn.Module]] = {nn.Conv3d: Conv3d, nn.BatchNorm3
 
 
 def add_to_branch(shortcut: Tensor, branch: Tensor) -> Tensor:
-    """Sum of a residual block, in place as in `ReLU`.
+    """Sum of a residual block, in place as in `ReLU`."""
+    return branch.add_(shortcut) if _may_overwrite(branch) else branch + shortcut
 
-    The branch ends in a norm or in an inserted block, and neither needs its own output in the backward pass.
-    """
-    return branch + shortcut if branch.is_cuda else branch.add_(shortcut)
+
+# Functions whose gradient does not need their output: norms, sums and products (of which inserted blocks are the last),
+# convolutions. An output of any other function, such as the sigmoid of a block of one's own, stays as it is.
+_OUTPUT_NOT_NEEDED = ("NativeBatchNormBackward0", "AddBackward0", "MulBackward0", "ConvolutionBackward0")
+
+
+def _may_overwrite(x: Tensor) -> bool:
+    if x.device.type != "cpu" or torch.compiler.is_compiling():  # a compiler decides itself what it overwrites
+        return False
+    return type(x.grad_fn).__name__ in _OUTPUT_NOT_NEEDED if x.requires_grad else True

@@ -13,7 +13,10 @@ That is why it returns x: what is computed from the returned x has its gradient 
 Letters: B batch, C channels, N positions.
 """
 
+import warnings
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -36,7 +39,7 @@ def over_positions(x: Tensor, weights: Tensor) -> Tensor:
 
 def _products(rows: Tensor, matrices: Tensor) -> Tensor:
     """[B, K], [B, K, M] -> [B, M]."""
-    if len(rows) == 1:  # `flatten` leaves a batch of one a stride for which bfloat16 products of batches copy x
+    if rows.shape[0] == 1:  # `flatten` leaves a batch of one a stride for which bfloat16 products of batches copy x
         return rows @ matrices[0]
     # The vector is the row on the left in both products, in any memory format: as a column on the right, batched
     # products of MKL take five times as long.
@@ -97,9 +100,9 @@ def attention_pooling(x: Tensor, conv_mask: Conv) -> tuple[Tensor, Tensor]:
         x, from which all that follows must be computed, and the context [B, C].
     """
     if _has_kernels(x):
-        from gcvideo.blocks.triton_pooling import TritonPooling
-
-        return TritonPooling.apply(x, conv_mask.weight.flatten(), conv_mask.bias)
+        return import_module("gcvideo.blocks.triton_pooling").TritonPooling.apply(
+            x, conv_mask.weight.flatten(), conv_mask.bias
+        )
     x, context, _ = AttentionPooling.apply(x, *mask_parameters(conv_mask, x))
     return x, context
 
@@ -112,11 +115,22 @@ def _has_kernels(x: Tensor) -> bool:
     """
     if not x.is_cuda or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return False
+    return _kernels_work(x.device) and import_module("gcvideo.blocks.triton_pooling").supports(x)
+
+
+@cache
+def _kernels_work(device: torch.device) -> bool:
+    """Whether Triton is installed, and can compile on this machine."""
     if find_spec("triton") is None:
         return False
-    from gcvideo.blocks.triton_pooling import supports  # its import needs triton, and compiles nothing
-
-    return supports(x)
+    kernels = import_module("gcvideo.blocks.triton_pooling")
+    x = torch.zeros(1, 1, 16, device=device).transpose(1, 2)  # [1, 16, 1], channels-last
+    try:
+        kernels.forward(x, x.new_zeros(16), x.new_zeros(1))
+    except Exception as error:  # of whatever kind: without a C compiler or the headers of Python it is a RuntimeError
+        warnings.warn(f"Triton cannot compile: blocks use plain operations, which are slower ({error})", stacklevel=2)
+        return False
+    return True
 
 
 def mean_pooling(x: Tensor) -> Tensor:

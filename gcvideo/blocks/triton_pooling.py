@@ -4,9 +4,9 @@
     backward    da_n = x_n dc,      dl_n = a_n (da_n - s),              s = sum_n a_n da_n = context dc
                 dx_n = grad_n + a_n dc + dl_n w,    dw = sum_n dl_n x_n,    db = 0 (a shift does not change a softmax)
 
-`gcvideo.blocks.context.pooled_context` is the reference: it reads x twice forward, and autograd makes several passes
-over tensors of the size of x backward. The sums over positions here are online softmax (Milakov and Gimelshein, 2018,
-arXiv:1805.02867): a partial result is a maximum m, sum exp(l_n - m) and sum exp(l_n - m) x_n.
+`gcvideo.blocks.pooling.AttentionPooling` is the reference: it reads x twice forward, and three times backward. The
+sums over positions here are online softmax (Milakov and Gimelshein, 2018, arXiv:1805.02867): a partial result is a
+maximum m, sum exp(l_n - m) and sum exp(l_n - m) x_n.
 
 The positions of a sample are split among programs, whose partial results a second kernel or a sum combines. There are
 no atomics: equal inputs give equal results. All arithmetic is float32, without TF32.

@@ -17,6 +17,7 @@ from torchvision.models.resnet import Bottleneck
 
 from gcvideo.blocks.family import CONVS
 from gcvideo.blocks.non_local import NonLocalBlock1d, NonLocalBlock2d, NonLocalBlock3d
+from gcvideo.insertion import has_other_hooks
 from gcvideo.models.image import ImageResNet
 from gcvideo.models.parts import BottleneckBlock, ResBlock, ResNetBasicStem
 
@@ -40,7 +41,8 @@ def fuse(model: nn.Module) -> nn.Module:
     """A copy of `model` for inference, with the batch norms of its residual and NL blocks folded away.
 
     It computes what `model` computes in evaluation mode, up to rounding, in less time. Inserted blocks stay, and so
-    does what `PAIRS` does not know. The copy is in evaluation mode; its state-dict keys are others.
+    does what `PAIRS` does not know. The copy is in evaluation mode, its state-dict keys differ, and hooks that you
+    register on the model afterwards are not called in it.
 
     Example:
         >>> from gcvideo import create_model, fuse
@@ -61,8 +63,8 @@ def fuse(model: nn.Module) -> nn.Module:
 
 
 def is_fusible(model: nn.Module) -> bool:
-    """Whether it has modules whose batch norms `fuse` may fold; else it would only copy the model."""
-    return any(type(module) in PAIRS for module in model.modules())
+    """Whether `fuse` may fold a batch norm of it, and no hook of the user would be called in the copy instead."""
+    return any(type(module) in PAIRS for module in model.modules()) and not has_other_hooks(model)
 
 
 def _descendant(module: nn.Module, name: str) -> nn.Module | None:
@@ -75,7 +77,7 @@ def _descendant(module: nn.Module, name: str) -> nn.Module | None:
 def _can_fold(conv: nn.Module | None, norm: nn.Module | None) -> bool:
     if not isinstance(conv, CONVS) or not isinstance(norm, _BatchNorm):
         return False
-    if hasattr(conv, "parametrizations"):  # its weight is computed from others
+    if "weight" not in conv._parameters:  # computed from others: a parametrization, pruning
         return False
     # What is between the two, or between the norm and its input, is not linear. A hook after the norm does not matter.
     between = {**conv._forward_hooks, **norm._forward_pre_hooks}

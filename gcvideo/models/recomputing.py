@@ -42,7 +42,7 @@ def _recomputed(block: nn.Module, x: Tensor) -> Any:
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Of the forward pass, and of its repetition."""
+    """Contexts of the forward pass and of its repetition."""
     return nullcontext(), _without_statistics(block)
 
 
@@ -52,7 +52,8 @@ def _without_statistics(block: nn.Module) -> Iterator[None]:
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+        count = norm.num_batches_tracked
+        norm.momentum, norm.num_batches_tracked = 0.0, None if count is None else count.clone()
     try:
         yield
     finally:

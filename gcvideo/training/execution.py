@@ -46,7 +46,9 @@ class ToInput(nn.Module):
     def dtype(self) -> torch.dtype:
         """That of autocast, else that of the buffers, which a task of 16 bits has converted with its weights."""
         device = self.scale.device.type
-        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.scale.dtype
+        if device == "meta" or not torch.is_autocast_enabled(device):  # the meta device has no autocast
+            return self.scale.dtype
+        return torch.get_autocast_dtype(device)
 
     def forward(self, clips: Tensor, channels_last: bool) -> Tensor:
         """uint8 [B, 3, T, S, S] on any device -> (clips / 255 - mean) / std on that of the buffers."""
@@ -65,13 +67,14 @@ class Execution:
     """How the network is run; no setting changes what it computes, but for rounding.
 
     Args:
-        channels_last: keep features in channels-last memory. "auto" does so where it was measured to be faster: see
-            `prefers_channels_last`.
+        channels_last: keep features in channels-last memory: true, false, or "auto", which does so where it was
+            measured to be faster (docs/performance.md).
         compile: run the network through `torch.compile`.
         recompute: compute the features inside each residual block again in the backward pass instead of keeping them:
-            less memory for long clips, a third more computation.
-        fuse: fold the batch norms into the convolutions for `test` and `predict`; see `fuse`.
-        max_clips: views that go through the network at once in an evaluation; None for all of a batch.
+            a third of the memory for 5 % more time (docs/performance.md). Not with `compile`.
+        fuse: fold the batch norms into the convolutions for `test` and `predict`. A network with hooks of your own
+            stays as it is.
+        max_clips: views that go through the network at once in an evaluation; null for all of a batch.
     """
 
     channels_last: bool | Auto = "auto"
@@ -85,6 +88,8 @@ class Execution:
             raise ValueError(f"execution.channels_last must be true, false or auto, got {self.channels_last!r}")
         if self.max_clips is not None and self.max_clips < 1:
             raise ValueError(f"execution.max_clips must be at least 1, or null for all, got {self.max_clips}")
+        if self.compile and self.recompute:
+            raise ValueError("execution.compile and execution.recompute exclude each other: torch cannot compile both")
 
 
 def prefers_channels_last(net: nn.Module, device: str, is_16_bit: bool, num_threads: int) -> bool:
@@ -97,12 +102,15 @@ def prefers_channels_last(net: nn.Module, device: str, is_16_bit: bool, num_thre
         num_threads: of a CPU.
     """
     # On a CPU with one thread, torch's own layers take float32 convolutions that transpose their input.
-    has_our_layers = any(isinstance(module, Conv3d) for module in net.modules())
-    return has_our_layers or device != "cpu" or is_16_bit or num_threads > 1
+    convolutions = [module for module in net.modules() if isinstance(module, nn.Conv3d)]
+    all_are_ours = bool(convolutions) and all(isinstance(module, Conv3d) for module in convolutions)
+    return all_are_ours or device != "cpu" or is_16_bit or num_threads > 1
 
 
 def to_channels_last(net: nn.Module) -> None:
     """Bring the kernels of a network into channels-last memory, in place."""
-    # torch raises for a 4-D kernel in channels_last_3d, which the image models have.
-    is_3d = any(parameter.ndim == 5 for parameter in net.parameters())
-    net.to(memory_format=torch.channels_last_3d if is_3d else torch.channels_last)
+    # Not by `net.to`, which raises where a network has kernels of 4 and of 5 axes.
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in net.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])

@@ -41,6 +41,7 @@ from gcvideo.training.finite import FiniteUpdates
 from gcvideo.training.metrics import VideoResults, VideoScores, accuracies, average_views, num_better, results_of
 from gcvideo.training.optim import Optimization
 from gcvideo.training.schedule import LearningRate, Schedule, refuse_tuners
+from gcvideo.training.synchronised_norms import keep_hooks_of_synchronised_norms
 
 
 class VideoTask(pl.LightningModule):
@@ -67,7 +68,7 @@ class VideoTask(pl.LightningModule):
         optim: optimizer and loss; see `Optimization`.
         schedule: of the learning rate; see `Schedule`.
         pixels: normalization; see `Pixels`.
-        execution: memory format and compilation; see `Execution`.
+        execution: how the network is run; see `Execution`.
 
     Raises:
         UsageError: no class names, or settings that do not fit together.
@@ -169,6 +170,7 @@ class VideoTask(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Refuse what cannot work with this task, and load the weights that a training starts from."""
         self._fused.clear()
+        keep_hooks_of_synchronised_norms(self.trainer.strategy)
         # Here and not at the first batch, because DDP and optimizers take over the memory format of the weights.
         self._choose_memory_format(self.trainer.strategy.root_device.type, "16" in str(self.trainer.precision))
         # Weights are loaded here and not in __init__: to resume or evaluate, the file need not exist any more.
@@ -195,17 +197,22 @@ class VideoTask(pl.LightningModule):
         Raises:
             UsageError: the network does not return [B x V, K].
         """
+        return self._logits(self.net, frames)
+
+    def _logits(self, net: nn.Module, frames: Tensor) -> Tensor:
         clips = frames.flatten(0, 1)
         limit = None if self.training else self.execution.max_clips
         parts = [clips] if limit is None else clips.split(limit)
-        net = self._fused[0] if self._fused and not self.training else self.net
-        logits = torch.cat([net(self.normalise(part)) for part in parts])  # [B x V, K]
+        logits = torch.cat([self._checked(net(self.normalise(part))) for part in parts])  # [B x V, K]
+        return logits.unflatten(0, frames.shape[:2])
+
+    def _checked(self, logits: Tensor) -> Tensor:
         if logits.ndim != 2 or logits.shape[1] != len(self.class_names):
             raise UsageError(
                 f"the network must return [B, {len(self.class_names)}], one logit for each class; "
                 f"got shape {tuple(logits.shape)} from {type(self.net).__name__}"
             )
-        return logits.unflatten(0, frames.shape[:2])
+        return logits
 
     def normalise(self, clips: Tensor) -> Tensor:
         """uint8 [B, 3, T, S, S] -> the input of the network, on its device and in its dtype and memory format."""
@@ -262,7 +269,7 @@ class VideoTask(pl.LightningModule):
         if batch is None:
             return None
         frames, labels, indices = batch
-        results = self._results(indices, labels, self(frames), "test")
+        results = self._results(indices, labels, self._logits(self._evaluated_net, frames), "test")
         self.add_tested(results)
         return results._asdict()
 
@@ -282,9 +289,14 @@ class VideoTask(pl.LightningModule):
         if batch is None:
             return None
         frames, _, indices = batch
-        scores = average_views(self(frames))
+        scores = average_views(self._logits(self._evaluated_net, frames))
         refuse_not_finite(self.trainer, "predict", indices, scores)
         return indices, scores
+
+    @property
+    def _evaluated_net(self) -> nn.Module:
+        """The network of a test or a prediction."""
+        return self._fused[0] if self._fused else self.net
 
     def _fuse(self) -> None:
         """Run this test or prediction by a network without batch norms."""

@@ -39,11 +39,6 @@ def test_bad_shape(shape):
         BatchNorm3d(6)(torch.zeros(shape))
 
 
-def test_becomes_a_synchronised_norm():
-    """Lightning's `sync_batchnorm`."""
-    assert isinstance(nn.SyncBatchNorm.convert_sync_batchnorm(BatchNorm3d(6)), nn.SyncBatchNorm)
-
-
 @pytest.fixture(params=(1, 2))
 def threads(request):
     before = torch.get_num_threads()

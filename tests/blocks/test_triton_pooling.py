@@ -35,7 +35,7 @@ def gradient(layout: str, shape: torch.Size, dtype: torch.dtype, device: str) ->
 
 
 def reference(x, weight, bias, grad, grad_context) -> dict[str, torch.Tensor]:
-    """The formulas of `pooled_context` with autograd, float64."""
+    """The formulas of `AttentionPooling` with autograd, float64."""
     x, weight, bias = (tensor.double().requires_grad_() for tensor in (x, weight, bias))
     flat = x.flatten(2)  # [B, C, N]
     logits = torch.einsum("bcn,c->bn", flat, weight) + bias

@@ -45,7 +45,6 @@ MODEL = {
     "pixels.std": 0.5,
     "execution.channels_last": False,
     "execution.compile": True,
-    "execution.recompute": True,
     "execution.fuse": False,
     "execution.max_clips": 5,
 }
@@ -81,7 +80,7 @@ DATA = {
     "seed": 11,
     "predict": "folder",
 }
-ELSEWHERE = {"model.net", "model.optim.nesterov", "data.augment.min_area"}
+ELSEWHERE = {"model.net", "model.optim.nesterov", "model.execution.recompute", "data.augment.min_area"}
 RUN = {
     "name": "mine", "runs_dir": "elsewhere", "ema_decay": 0.5, "precise_bn": 3, "seed_everything": 4,
     "save_every_minutes": 2.5, "accept_changes": True, "rank_timeout_s": 60.0,

@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from gcvideo import create_model, fuse, insert, inserted_blocks
 from gcvideo.blocks import ContextBlock3d
@@ -105,6 +106,17 @@ def test_networks_of_other_types_stay_as_they_are():
     assert not is_fusible(model)
     assert is_fusible(trained("slowonly_tiny", "none"))
     assert torch.equal(fuse(model)(x), model(x))
+
+
+def test_networks_with_hooks_of_the_user_stay():
+    """They would be called in the copy, if at all."""
+    model = trained("slowonly_tiny", "gc_all")
+    assert is_fusible(model)
+    model.blocks[1].register_forward_hook(lambda *_: None)
+    assert not is_fusible(model)
+    pruned = trained("slowonly_tiny", "gc_all")
+    prune.l1_unstructured(pruned.blocks[0].conv, "weight", 0.3)
+    assert not is_fusible(pruned)
 
 
 def test_weights_that_are_computed_from_others_stay():

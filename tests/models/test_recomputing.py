@@ -9,6 +9,7 @@ from torch import nn
 from gcvideo import create_model
 from gcvideo.errors import UsageError
 from gcvideo.models import recompute
+from gcvideo.models.recomputing import _without_statistics
 
 
 def make(network, blocks):
@@ -80,6 +81,16 @@ def test_evaluation_is_plain():
     expected = model(x)
     recompute(model)
     assert torch.equal(model(x), expected)
+
+
+def test_synchronised_norms():
+    """They need a count of batches."""
+    norm = nn.SyncBatchNorm(4)
+    block = nn.Sequential(norm)
+    with _without_statistics(block):
+        norm(torch.randn(2, 4, 3))
+    assert norm.num_batches_tracked.item() == 0
+    assert torch.equal(norm.running_mean, torch.zeros(4))
 
 
 def test_networks_without_residual_blocks():

@@ -9,7 +9,7 @@ import torch
 from pytorchvideo.models.resnet import create_resnet
 from torch import nn
 
-from gcvideo import create_model, inserted_blocks, list_models
+from gcvideo import create_model, insert, inserted_blocks, list_models
 from gcvideo.analysis import count_parameters
 from gcvideo.errors import UsageError
 from gcvideo.models import NETWORKS, PRESETS, BlocksName, NetworkName, WeightsError
@@ -181,6 +181,25 @@ def test_still_clip_is_the_2d_net_in_the_middle():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         create_model(**arguments)
+
+
+class Gate(nn.Module):
+    """A block of one's own whose gradient needs its output."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv = nn.Conv3d(channels, channels, 1)
+
+    def forward(self, x):
+        return self.conv(x).sigmoid()
+
+
+@pytest.mark.parametrize("site", ("after_1x1", "after_add", "after_block"))
+def test_sums_and_relus_in_place_spare_the_blocks_of_others(site):
+    model = create_model("slowonly_tiny", num_classes=5)
+    insert(model, {"blocks.2.res_blocks.0": Gate}, site=site)
+    model(torch.randn(2, 3, 4, 32, 32)).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", NETWORKS)

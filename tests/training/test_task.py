@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from torchvision.models.video import r3d_18
 
+from gcvideo import ContextBlock3d, insert, inserted_blocks
 from gcvideo.data.datamodule import Loading, Splits, VideoDataModule
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation, Views
@@ -16,9 +17,10 @@ from gcvideo.errors import UsageError
 from gcvideo.models import create_model, export_weights, insert_blocks
 from gcvideo.models.backbones import resnet3d
 from gcvideo.training.checkpoint import load_task
-from gcvideo.training.execution import Execution, Pixels, prefers_channels_last
+from gcvideo.training.execution import Execution, Pixels, prefers_channels_last, to_channels_last
 from gcvideo.training.optim import Optimization
 from gcvideo.training.schedule import Schedule
+from gcvideo.training.synchronised_norms import keep_hooks_of_synchronised_norms
 from gcvideo.training.task import VideoTask
 
 NAMES = ["a", "b", "c"]
@@ -135,7 +137,70 @@ def test_tests_and_predictions_run_without_batch_norms(stage, tmp_path, syntheti
     torch.testing.assert_close(*scores, rtol=1e-4, atol=1e-5)
 
 
+def test_an_interrupted_test_leaves_no_old_network(tmp_path, synthetic):
+    """The fused copy is of the weights of then."""
+    module = data(synthetic)
+    model = task(module.class_names)
+
+    class Fails(pl.Callback):
+        def on_test_batch_end(self, *_):
+            raise RuntimeError("as any callback may")
+
+    with pytest.raises(RuntimeError, match="as any callback may"):
+        trainer(tmp_path, Fails()).test(model, module, verbose=False)
+    frames = torch.randint(0, 256, (1, 1, 3, 4, 32, 32), dtype=torch.uint8)
+    before = model.eval()(frames)
+    torch.nn.init.normal_(model.net.blocks[-1].proj.weight)
+    assert not torch.equal(model(frames), before)
+
+
+def test_parts_of_a_test_are_checked_one_by_one():
+    class Squeezes(torch.nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3, 4)).squeeze()
+
+    model = VideoTask(NAMES, net=Squeezes(), execution=Execution(max_clips=2)).eval()
+    with pytest.raises(UsageError, match=r"must return \[B, 3\], one logit for each class; got shape \(3,\)"):
+        model(torch.zeros(1, 3, 3, 2, 8, 8, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("stage", ("apply", "revert"))
+def test_synchronised_norms_keep_their_blocks(stage, tmp_path):
+    """torch's conversion would lose the hooks, and so the blocks."""
+    runner = trainer(tmp_path, strategy="ddp", devices=1, sync_batchnorm=True)
+    keep_hooks_of_synchronised_norms(runner.strategy)
+    sync = runner.strategy._layer_sync
+    net = create_model("slowonly_tiny", "gc_all", 5).eval()
+    for block in inserted_blocks(net).values():
+        for parameter in block.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+    x = torch.randn(1, 3, 4, 32, 32)
+    with torch.no_grad():
+        expected = net(x)
+        converted = sync.apply(net)
+        assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in converted.modules())
+        if stage == "revert":
+            converted = sync.revert(converted).eval()
+        torch.testing.assert_close(converted(x), expected)
+    assert len(inserted_blocks(converted)) == 3
+
+
+def test_networks_of_2d_and_3d_kernels():
+    net = torch.nn.ModuleList([torch.nn.Conv3d(3, 4, 3), torch.nn.Conv2d(4, 4, 3)])
+    to_channels_last(net)
+    assert net[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert net[1].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_block_does_not_make_a_network_ours():
+    net = r3d_18()
+    insert(net, {"layer1": ContextBlock3d})
+    assert not prefers_channels_last(net, "cpu", False, 1)
+
+
 def test_bad_execution():
+    with pytest.raises(ValueError, match=r"execution\.compile and execution\.recompute exclude each other"):
+        Execution(compile=True, recompute=True)
     with pytest.raises(ValueError, match="execution.max_clips must be at least 1, or null for all, got 0"):
         Execution(max_clips=0)
     with pytest.raises(ValueError, match="execution.channels_last must be true, false or auto, got 'always'"):
