@@ -75,7 +75,7 @@ FUSING = {
 RECOMPUTING = {
     "statistics move twice": ("= 0.0, None if", "= norm.momentum, None if"),
     "batches are counted twice": ("count.clone()", "count"),
-    "nothing is recomputed": ("if not block.training:", "if True:"),
+    "nothing is recomputed": ("if not torch.is_grad_enabled():", "if True:"),
 }
 
 NON_LOCAL = {

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from gcvideo.analysis import count_macs, count_parameters
 from gcvideo.data.datamodule import VideoDataModule
@@ -70,6 +72,22 @@ def batch(trainer: pl.Trainer, task: VideoTask, data: VideoDataModule) -> Iterat
         yield Finding("ok" if steps else "problem", "batch", text)
 
 
+@contextmanager
+def saved_for_gradients(net: nn.Module) -> Iterator[dict[int, int]]:
+    """Address -> bytes of the arrays that are kept for a backward pass inside this context, other than parameters."""
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
+    saved: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield saved
+
+
 def step(task: VideoTask, data: VideoDataModule, device: torch.device, clip_s: float) -> Iterator[Finding]:
     """One training step of one clip on the device: memory for the batch, and time against the loader.
 
@@ -84,27 +102,19 @@ def step(task: VideoTask, data: VideoDataModule, device: torch.device, clip_s: f
         torch.zeros(shape, dtype=torch.uint8, device=device),
         torch.zeros(1, dtype=torch.long, device=device),
     )
-    saved: dict[int, int] = {}
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
     mode = task.training
     task.to(device).eval()  # without touching the batch norms' statistics; what is kept for the gradient is the same
     seconds = []
-    for _ in range(2):  # the first warms up
-        started = time.perf_counter()
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with saved_for_gradients(task.net) as saved:
+        for _ in range(2):  # the first warms up
+            started = time.perf_counter()
             loss = F.cross_entropy(task(frames).flatten(0, 1), label)
             torch.autograd.grad(loss, [parameter for parameter in task.net.parameters() if parameter.requires_grad])
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - started)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            seconds.append(time.perf_counter() - started)
     task.train(mode)
-    weights = {parameter.untyped_storage().data_ptr() for parameter in task.net.parameters()}
-    activations = sum(nbytes for pointer, nbytes in saved.items() if pointer not in weights) * data.batch_size
+    activations = sum(saved.values()) * data.batch_size
     memory = activations + state_bytes(task) + 4 * count_parameters(task.net)
     total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
     text = f"about {size(memory)} in float32, {size(activations)} of it activations of {data.batch_size} clips"

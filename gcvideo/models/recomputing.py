@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -36,7 +37,7 @@ def recompute(model: nn.Module) -> None:
 
 def _recomputed(block: nn.Module, x: Tensor) -> Any:
     forward: Callable[[Tensor], Any] = partial(type(block).forward, block)
-    if not block.training:
+    if not torch.is_grad_enabled():
         return forward(x)
     return checkpoint(forward, x, use_reentrant=False, context_fn=partial(_contexts, block))
 
