@@ -15,11 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.measuring import machine, medians, write
+from benchmarks.measuring import FORMATS, machine, medians, write
 from gcvideo import ContextBlock3d, SimplifiedNonLocal3d, SqueezeExcitation3d
 
 SHAPES = ((512, 8, 28, 28), (1024, 8, 14, 14), (2048, 8, 7, 7))  # res3, res4 and res5 of an 8 x 8 network at 224 pixels
-FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last_3d}
 
 
 def official(block: ContextBlock3d, x: Tensor) -> Tensor:

@@ -11,6 +11,9 @@ from typing import Any
 
 import torch
 
+FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last_3d}
+"""Name of a memory format of videos -> the format."""
+
 
 def medians(functions: Mapping[str, Callable[[], object]], rounds: int, device: str = "cpu") -> dict[str, float]:
     """Median milliseconds of each function, called in turn, forwards and backwards, `rounds` times.

@@ -20,10 +20,9 @@ import torch.nn.functional as F
 from pytorchvideo.models.hub import slow_r50
 from torch import Tensor, nn
 
-from benchmarks.measuring import machine, medians, write
+from benchmarks.measuring import FORMATS, machine, medians, write
 from gcvideo import create_model, fuse
 
-FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last_3d}
 PEER = "pytorchvideo slow_r50"
 
 
@@ -103,18 +102,15 @@ def subjects(args: argparse.Namespace, precision: str) -> dict[str, Subject]:
 def measure(args: argparse.Namespace, precision: str, threads: int) -> list[dict[str, Any]]:
     """A row for each subject."""
     found = subjects(args, precision)
-    functions: dict[tuple[str, str], Callable[[], object]] = {}
-    for name, subject in found.items():
-        functions[name, "train"] = subject.train
-        functions[name, "infer"] = partial(subject.infer, False)
-        if not name.startswith(PEER):
-            functions[name, "fused"] = partial(subject.infer, True)
     memory = {name: subject.peak_mib() for name, subject in found.items()}
+    ours = {name: subject for name, subject in found.items() if not name.startswith(PEER)}
     # Training first: the steps change running statistics, and a fused copy would no longer be one.
-    times = {}
-    for part in ("train", "infer", "fused"):
-        chosen = {name: function for (name, of), function in functions.items() if of == part}
-        times[part] = medians(chosen, args.rounds, args.device)
+    parts: dict[str, dict[str, Callable[[], object]]] = {
+        "train": {name: subject.train for name, subject in found.items()},
+        "infer": {name: partial(subject.infer, False) for name, subject in found.items()},
+        "fused": {name: partial(subject.infer, True) for name, subject in ours.items()},
+    }
+    times = {part: medians(functions, args.rounds, args.device) for part, functions in parts.items()}
     rows = []
     for name in found:
         row = {"name": name, "precision": precision, "threads": threads, "peak_mib": memory[name]}

@@ -110,18 +110,17 @@ def insert(
 def inserted_blocks(model: nn.Module) -> dict[str, nn.Module]:
     """Blocks that `insert` put into `model`: name of the module refined -> block, in the order of the model."""
     # Found by the hook and not by the name of the child: a host may have a child "context" of its own.
-    hooked = {
-        name: module
-        for name, module in model.named_modules()
-        if _HOOKS & {*module._forward_hooks.values(), *module._forward_pre_hooks.values()}
-    }
+    hooked = {name: module for name, module in model.named_modules() if _HOOKS & _hooks_of(module)}
     return {name: module.get_submodule(CHILD) for name, module in hooked.items()}
 
 
 def has_other_hooks(model: nn.Module) -> bool:
     """Whether a module has forward hooks that `insert` did not register."""
-    tables = [(*module._forward_hooks.values(), *module._forward_pre_hooks.values()) for module in model.modules()]
-    return any(hook not in _HOOKS for hooks in tables for hook in hooks)
+    return any(_hooks_of(module) - _HOOKS for module in model.modules())
+
+
+def _hooks_of(module: nn.Module) -> set[Callable[..., Any]]:
+    return {*module._forward_hooks.values(), *module._forward_pre_hooks.values()}
 
 
 def _refine_output(module: nn.Module, args: Any, output: Any) -> Tensor:

@@ -145,6 +145,7 @@ def test_blocks_import_torch_only():
         "dataclasses",
         "functools",
         "importlib",
+        "types",
         "typing",
         "warnings",
         "gcvideo",

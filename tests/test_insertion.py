@@ -261,9 +261,7 @@ def test_networks_that_differ_by_their_blocks_compile_apart():
     torch._dynamo.reset()
     plain = create_model("slowonly_tiny", num_classes=5).eval()
     blocks = create_model("slowonly_tiny", "gc_all", num_classes=5).eval()
-    for block in inserted_blocks(blocks).values():
-        for parameter in block.parameters():
-            nn.init.normal_(parameter, std=0.5)
+    wake(inserted_blocks(blocks))
     x = torch.randn(1, 3, 4, 32, 32)
     with torch.no_grad():
         for model in (plain, blocks):

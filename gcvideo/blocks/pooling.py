@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, cast
 
 import torch
@@ -99,38 +100,38 @@ def attention_pooling(x: Tensor, conv_mask: Conv) -> tuple[Tensor, Tensor]:
     Returns:
         x, from which all that follows must be computed, and the context [B, C].
     """
-    if _has_kernels(x):
-        return import_module("gcvideo.blocks.triton_pooling").TritonPooling.apply(
-            x, conv_mask.weight.flatten(), conv_mask.bias
-        )
+    kernels = _kernels_for(x)
+    if kernels is not None:
+        return kernels.TritonPooling.apply(x, conv_mask.weight.flatten(), conv_mask.bias)
     x, context, _ = AttentionPooling.apply(x, *mask_parameters(conv_mask, x))
     return x, context
 
 
-def _has_kernels(x: Tensor) -> bool:
-    """Whether Triton kernels take x.
+def _kernels_for(x: Tensor) -> ModuleType | None:
+    """The Triton kernels, if they take x.
 
     Not while a graph is captured, because the compiler fuses the plain operations itself, and not under the transforms
     of `torch.func`, which see through the plain operations only.
     """
     if not x.is_cuda or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return False
-    return _kernels_work(x.device) and import_module("gcvideo.blocks.triton_pooling").supports(x)
+        return None
+    kernels = _working_kernels(x.device)
+    return kernels if kernels is not None and kernels.supports(x) else None
 
 
 @cache
-def _kernels_work(device: torch.device) -> bool:
-    """Whether Triton is installed, and can compile on this machine."""
+def _working_kernels(device: torch.device) -> ModuleType | None:
+    """None if Triton is not installed, or cannot compile on this machine."""
     if find_spec("triton") is None:
-        return False
+        return None
     kernels = import_module("gcvideo.blocks.triton_pooling")
     x = torch.zeros(1, 1, 16, device=device).transpose(1, 2)  # [1, 16, 1], channels-last
     try:
         kernels.forward(x, x.new_zeros(16), x.new_zeros(1))
     except Exception as error:  # of whatever kind: without a C compiler or the headers of Python it is a RuntimeError
         warnings.warn(f"Triton cannot compile: blocks use plain operations, which are slower ({error})", stacklevel=2)
-        return False
-    return True
+        return None
+    return kernels
 
 
 def mean_pooling(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn.utils import prune
 from gcvideo import create_model, fuse, insert, inserted_blocks
 from gcvideo.blocks import ContextBlock3d
 from gcvideo.models import is_fusible
+from tests.models.peers import wake_net
 from tests.parity import assert_parity
 
 CASES = [
@@ -20,20 +21,10 @@ CASES = [
 ]
 
 
-def trained(network, blocks, **options):
+def trained(network, blocks):
     """A network whose norms have seen data and whose zero-initialised layers are awake."""
     torch.manual_seed(0)
-    model = create_model(network, blocks, 5, **options)
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, std=0.1)
-            nn.init.normal_(module.running_mean, std=0.1)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-    for block in inserted_blocks(model).values():
-        for parameter in block.parameters():
-            nn.init.normal_(parameter, std=0.1)
-    return model.eval()
+    return wake_net(create_model(network, blocks, 5))
 
 
 def clip(network):

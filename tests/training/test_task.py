@@ -91,7 +91,7 @@ def test_memory_format_is_that_of_the_weights(setting, tmp_path, synthetic):
     assert kernel.is_contiguous(memory_format=torch.channels_last_3d if setting else torch.contiguous_format)
 
 
-def test_evaluation_takes_a_bounded_number_of_views_at_once(monkeypatch):
+def test_evaluation_takes_a_bounded_number_of_views_at_once():
     model = task(NAMES, execution=Execution(max_clips=2)).eval()
     frames = torch.randint(0, 256, (1, 5, 3, 4, 32, 32), dtype=torch.uint8)
     sizes = []
