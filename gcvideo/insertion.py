@@ -35,6 +35,7 @@ SITES: tuple[str, ...] = get_args(Site)
 # the same row without.
 _RESIDUAL_BLOCKS: tuple[tuple[str, str | None], ...] = (
     ("branch2.norm_c", "activation"),  # pytorchvideo ResBlock
+    ("branch2.norm_b", "activation"),  # the same with our BasicBlock
     ("bn3", "act3"),  # timm Bottleneck
     ("bn3", None),  # torchvision Bottleneck: one ReLU three times
     ("bn2", "act2"),  # timm BasicBlock
@@ -232,6 +233,8 @@ def _channels_by_type(name: str, modules: Mapping[str, nn.Module]) -> int | None
     module = modules[name]
     if isinstance(module, nn.modules.conv._ConvNd):
         return module.out_channels
+    if isinstance(module, nn.GroupNorm):
+        return module.num_channels
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return module.num_features
     if type(module).__name__ == "FrozenBatchNorm2d":  # torchvision's, in detectors

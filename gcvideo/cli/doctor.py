@@ -43,7 +43,7 @@ def diagnose(cli: DoctorCLI) -> Iterator[Finding]:
     yield from network.weights(task)
     yield from network.batch(trainer, task, data)
     side = data.augment.size
-    batch_bytes = data.batch_size * 3 * data.clip.frames * side**2
+    batch_bytes = data.clips_per_batch * 3 * data.clip.frames * side**2
     yield from machine.shared_memory(batch_bytes, data.num_workers, trainer.num_devices)
     try:
         clip_s = videos.clip_seconds(data)

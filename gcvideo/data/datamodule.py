@@ -64,10 +64,10 @@ class VideoDataModule(pl.LightningDataModule):
         class_names: index -> name; default the sorted labels of the manifest.
         splits: which rows of the manifest are for training, validation and test.
         clip: which frames a clip takes.
-        augment: which part of its frames a training view takes.
+        augment: which part of its frames a training view takes, and what is changed in it.
         views: which views a test takes of each video; as an attribute, `size` and `short_side` are filled in.
         decoder: library that decodes; a video that it would read wrongly is a broken video.
-        batch_size: training clips for each device.
+        batch_size: training videos for each device; with `augment.repeats`, each as several clips.
         num_workers: decoding processes for each device, at most 512.
         loading: batches of an evaluation, time-out, what happens with broken videos.
         seed: of the data order and of every random view.
@@ -114,7 +114,7 @@ class VideoDataModule(pl.LightningDataModule):
         self.augment, self.loading = as_settings(Augmentation, augment), as_settings(Loading, loading)
         requested_views = as_settings(Views, views)
         self.views = requested_views.resolved(self.augment)
-        check_item("augment", 1, self.clip.frames, self.augment.size)
+        check_item("augment", self.augment.repeats, self.clip.frames, self.augment.size)
         check_item("views", self.views.temporal * self.views.spatial, self.clip.frames, self.views.size or 0)
         self.decoder, self.batch_size, self.num_workers, self.seed = decoder, batch_size, num_workers, seed
         self.predict_path = predict
@@ -153,6 +153,11 @@ class VideoDataModule(pl.LightningDataModule):
             self._class_names = read_class_names(manifest_of(self.manifest))
         return self._class_names
 
+    @property
+    def clips_per_batch(self) -> int:
+        """Training clips for each device."""
+        return self.batch_size * self.augment.repeats
+
     def setup(self, stage: str) -> None:
         """Read what a stage ('fit', 'validate', 'test' or 'predict') needs; all problems are raised here."""
         if stage == "fit":
@@ -187,7 +192,7 @@ class VideoDataModule(pl.LightningDataModule):
         views, side = self.views.temporal * self.views.spatial, self.views.size or 0
         for stage, dataset in self.datasets.items():
             batch, items, size = {
-                "fit": (f"data.batch_size {self.batch_size}", self.batch_size, self.augment.size),
+                "fit": (f"data.batch_size {self.batch_size}", self.clips_per_batch, self.augment.size),
                 "validate": (
                     f"loading.eval_batch_size {self.loading.eval_batch_size}",
                     self.loading.eval_batch_size,

@@ -9,7 +9,7 @@ Letters: V views (temporal clips x spatial crops), T frames, S side of the squar
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -79,7 +79,7 @@ class _VideoDataset(Dataset[Item | None]):
 
 
 class TrainDataset(_VideoDataset):
-    """One random view of each video: V = 1.
+    """Random views of each video: V = `augment.repeats`, by default 1.
 
     A video that can't be decoded is replaced by another, drawn from the same (seed, epoch, index); each is logged, and
     the item's index is that of the video taken.
@@ -143,12 +143,15 @@ class TrainDataset(_VideoDataset):
 
     def _read(self, index: int, generator: torch.Generator, data: bytes | None) -> Tensor:
         reader = self._open(index, data)
-        indices = self.clip.random(reader.num_frames, reader.fps, generator)  # [1, T]
-        # permute() moves no pixels: in memory, channels stay innermost up to the device.
-        frames = reader.read(indices[0]).permute(0, 3, 1, 2)  # [T, 3, H, W]
-        view = self.augment.view(frames, generator)  # [T, 3, S, S]
+        repeats = self.augment.repeats
+        clips = [self.clip.random(reader.num_frames, reader.fps, generator) for _ in range(repeats)]  # each [1, T]
+        views = []
+        for frames in _read_clips(reader, torch.cat(clips)):
+            # permute() moves no pixels: in memory, channels stay innermost up to the device.
+            view = self.augment.view(frames.permute(0, 3, 1, 2), generator)  # [T, 3, S, S]
+            views.append(view.permute(1, 0, 2, 3))  # [3, T, S, S]
         self.readings.end()
-        return view.permute(1, 0, 2, 3)[None]  # [1, 3, T, S, S]
+        return views[0][None] if repeats == 1 else torch.stack(views)  # [V, 3, T, S, S]
 
     def _count_broken(self, index: int, error: VideoDecodeError) -> None:
         if not self.broken[index]:  # else it was logged before: every epoch meets it again
@@ -218,6 +221,17 @@ class EvalDataset(_VideoDataset):
         views = _arrange(self.views.squares(frames), rows)
         self.readings.end()
         return views
+
+
+def _read_clips(reader: Reader, clips: Tensor) -> Iterator[Tensor]:
+    """The frames [T, H, W, 3] of each clip of indices [V, T]; each frame is decoded once."""
+    if len(clips) == 1:
+        yield reader.read(clips[0])
+        return
+    needed, rows = torch.unique(clips, return_inverse=True)
+    frames = reader.read(needed)  # [n, H, W, 3]
+    for clip_rows in rows:
+        yield frames[clip_rows]
 
 
 def _arrange(squares: Sequence[Tensor], rows: Tensor) -> Tensor:

@@ -20,17 +20,19 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from gcvideo.data.appearance import Appearance
 from gcvideo.data.geometry import GEOMETRIES, Geometry, check_geometry, scaled
 
 SpatialViews = Literal[1, 3]
 
 MAX_SIDE = 4096
 """Pixels of a side that frames are scaled to, at most."""
+MAX_REPEATS = 64
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How a training view is cut out of its frames; the same box for all frames of a clip.
+    """What a training view is: which box of its frames, the same for all frames of a clip, and what is changed in it.
 
     Args:
         size: S, side of a training view in pixels.
@@ -41,6 +43,9 @@ class Augmentation:
         flip: mirror half of the clips; switch it off where left and right are classes.
         geometry: how the short-side jitter is drawn and rounded: "gcvideo", or "slowfast" as in PySlowFast, which
             excludes `min_area`.
+        appearance: RandAugment, colour jitter, erasing; see `Appearance`.
+        repeats: views of a video in a batch, each at its own time and with its own box: "repeated augmentation"
+            (arXiv:1901.09335). A batch has `batch_size` x `repeats` clips, and each video is decoded once for them.
 
     Raises:
         ValueError: a value out of range, or geometry "slowfast" with `min_area`.
@@ -51,9 +56,13 @@ class Augmentation:
     min_area: float | None = None
     flip: bool = True
     geometry: Geometry = "gcvideo"
+    appearance: Appearance = Appearance()
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         check_geometry("augment.geometry", self.geometry)
+        if not 1 <= self.repeats <= MAX_REPEATS:
+            raise ValueError(f"expected augment.repeats in 1 to {MAX_REPEATS}, got {self.repeats}")
         if len(self.short_side) != 2 or not 1 <= self.size <= self.short_side[0] <= self.short_side[1] <= MAX_SIDE:
             raise ValueError(
                 f"expected 1 <= augment.size <= augment.short_side[0] <= augment.short_side[1] <= {MAX_SIDE}, "
@@ -68,6 +77,9 @@ class Augmentation:
 
     def view(self, frames: Tensor, generator: torch.Generator) -> Tensor:
         """A random view of frames uint8 [T, 3, H, W]: uint8 [T, 3, S, S]."""
+        return self.appearance.change(self._cut_out(frames, generator), generator)
+
+    def _cut_out(self, frames: Tensor, generator: torch.Generator) -> Tensor:
         if self.min_area is not None:
             return random_resized_view(frames, self.size, self.min_area, self.flip, generator)
         take = random_scaled_view if self.geometry == "slowfast" else random_view

@@ -58,15 +58,14 @@ def batch(trainer: pl.Trainer, task: VideoTask, data: VideoDataModule) -> Iterat
     """The batch of an optimizer step, and the learning rate that it leads to."""
     clips = effective_batch(trainer)
     rate = task.optim.peak_lr(task.hparams["lr"], clips)
-    steps = len(data.datasets["fit"]) // clips
-    text = (
-        f"{clips} clips a step ({data.batch_size} x {trainer.world_size} devices x {trainer.accumulate_grad_batches})"
-    )
+    steps = len(data.datasets["fit"]) * data.augment.repeats // clips
+    product = f"{data.clips_per_batch} x {trainer.world_size} devices x {trainer.accumulate_grad_batches}"
+    text = f"{clips} clips a step ({product})"
     text += f", {steps} steps an epoch, peak learning rate {rate:.4g}"
     is_synced = getattr(trainer.strategy, "_layer_sync", None) is not None
-    if data.batch_size < 4 and trainer.world_size > 1 and not is_synced:
+    if data.clips_per_batch < 4 and trainer.world_size > 1 and not is_synced:
         yield Finding(
-            "warning", "batch", f"{text}; {data.batch_size} clips for each batch norm: trainer.sync_batchnorm"
+            "warning", "batch", f"{text}; {data.clips_per_batch} clips for each batch norm: trainer.sync_batchnorm"
         )
     else:
         yield Finding("ok" if steps else "problem", "batch", text)
@@ -114,10 +113,10 @@ def step(task: VideoTask, data: VideoDataModule, device: torch.device, clip_s: f
                 torch.cuda.synchronize(device)
             seconds.append(time.perf_counter() - started)
     task.train(mode)
-    activations = sum(saved.values()) * data.batch_size
+    activations = sum(saved.values()) * data.clips_per_batch
     memory = activations + state_bytes(task) + 4 * count_parameters(task.net)
     total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-    text = f"about {size(memory)} in float32, {size(activations)} of it activations of {data.batch_size} clips"
+    text = f"about {size(memory)} in float32, {size(activations)} of it activations of {data.clips_per_batch} clips"
     fits = total is None or memory < total
     hint = "" if fits else f"; the device has {size(total or 0)}: smaller data.batch_size, trainer.precision bf16-mixed"
     yield Finding("ok" if fits else "problem", "memory", text + hint)

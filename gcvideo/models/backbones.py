@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 from torch import nn
 
 from gcvideo.blocks.layers import FAST, add_to_branch
+from gcvideo.models.basic import BasicBlock, create_basic_block
 from gcvideo.models.parts import (
     BottleneckBlock,
     Net,
@@ -61,19 +62,21 @@ def resnet3d(
     spatial_kernels: Sequence[int] = (3, 3, 3, 3),
     spatial_strides: Sequence[int] = (1, 2, 2, 2),
     zero_init_final_norm: bool = True,
+    basic: bool = False,
 ) -> Net:
-    """Bottleneck ResNet: [B, 3, T, H, W] -> logits [B, num_classes].
+    """ResNet: [B, 3, T, H, W] -> logits [B, num_classes].
 
     Args:
         temporal: row of `TEMPORAL_KERNELS`.
-        depths: number of bottlenecks in res2..res5.
+        depths: number of residual blocks in res2..res5; with three numbers the network ends after res4.
         dropout: probability before the classifier.
-        width: channels of the stem; res2..res5 return 4, 8, 16, 32 times as many.
+        width: channels of the stem; res2..res5 return 4, 8, 16, 32 times as many; `basic`, 1, 2, 4, 8 times.
         stem_kernel, stem_stride, stem_pool: spatial size and stride of the first convolution, and whether a 3x3
             max-pool of stride 2 follows.
         stem_temporal_stride: in time, of the first convolution and again of its max-pool.
         spatial_kernels, spatial_strides: of the middle convolution in res2..res5; the stride in its first block.
         zero_init_final_norm: start every residual branch at zero (gamma of its last norm), as the published recipes.
+        basic: residual blocks of two 3 x 3 convolutions, as in ResNet-18, instead of bottlenecks.
     """
     kernels = TEMPORAL_KERNELS[temporal]
     blocks: list[nn.Module] = [
@@ -90,9 +93,10 @@ def resnet3d(
     ]
     channels = width
     for stage, depth in enumerate(depths):
-        out_channels = width * 4 * 2**stage  # 256, 512, 1024, 2048 for width 64
+        make = _basic_stage if basic else _stage
+        out_channels = width * (1 if basic else 4) * 2**stage  # 256, 512, 1024, 2048 for width 64
         blocks.append(
-            _stage(depth, channels, out_channels, kernels.stages[stage], spatial_kernels[stage], spatial_strides[stage])
+            make(depth, channels, out_channels, kernels.stages[stage], spatial_kernels[stage], spatial_strides[stage])
         )
         if stage == 0 and kernels.pool:
             blocks.append(nn.MaxPool3d(kernel_size=(2, 1, 1), stride=(2, 1, 1)))
@@ -113,6 +117,8 @@ def resnet3d(
             module.branch_fusion = add_to_branch
         elif isinstance(module, BottleneckBlock) and not zero_init_final_norm:
             nn.init.ones_(module.norm_c.weight)  # pytorchvideo's Net has just set these gammas to 0
+        elif isinstance(module, BasicBlock) and zero_init_final_norm:
+            nn.init.zeros_(module.norm_b.weight)
     return net
 
 
@@ -136,4 +142,22 @@ def _stage(
         conv_b_kernel_size=(1, kernel, kernel),
         conv_b_stride=(1, stride, stride),
         conv_b_padding=(0, kernel // 2, kernel // 2),
+    )
+
+
+def _basic_stage(
+    depth: int, in_channels: int, out_channels: int, temporal: Sequence[int], kernel: int, stride: int
+) -> nn.Module:
+    """Residual blocks of one stage: conv_a [t, kernel, kernel], which has the stride, conv_b [1, 3, 3]."""
+    return create_res_stage(
+        depth=depth,
+        dim_in=in_channels,
+        dim_inner=out_channels,
+        dim_out=out_channels,
+        bottleneck=create_basic_block,
+        conv_a_kernel_size=[(t, kernel, kernel) for t in temporal],
+        conv_a_stride=(1, stride, stride),
+        conv_a_padding=[(t // 2, kernel // 2, kernel // 2) for t in temporal],
+        # The shortcut has the product of both strides.
+        conv_b_stride=(1, 1, 1),
     )

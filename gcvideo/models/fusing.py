@@ -18,6 +18,7 @@ from torchvision.models.resnet import Bottleneck
 from gcvideo.blocks.family import CONVS
 from gcvideo.blocks.non_local import NonLocalBlock1d, NonLocalBlock2d, NonLocalBlock3d
 from gcvideo.insertion import has_other_hooks
+from gcvideo.models.basic import BasicBlock
 from gcvideo.models.image import ImageResNet
 from gcvideo.models.parts import BottleneckBlock, ResBlock, ResNetBasicStem
 
@@ -29,6 +30,7 @@ PAIRS: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
     ResNetBasicStem: (("conv", "norm"),),
     ResBlock: (("branch1_conv", "branch1_norm"),),
     BottleneckBlock: (("conv_a", "norm_a"), ("conv_b", "norm_b"), ("conv_c", "norm_c")),
+    BasicBlock: (("conv_a", "norm_a"), ("conv_b", "norm_b")),
     ImageResNet: (("conv1", "bn1"),),
     Bottleneck: (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("downsample.0", "downsample.1")),
     NonLocalBlock1d: _NON_LOCAL,

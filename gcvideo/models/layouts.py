@@ -33,6 +33,7 @@ LAYOUTS: dict[str, Layout] = {
         inserted={  # names of the modules that `insert` attaches a block to
             f"{_PTV}.context.{{rest}}": "after_block",
             f"{_PTV}.branch2.norm_c.context.{{rest}}": "after_1x1",
+            f"{_PTV}.branch2.norm_b.context.{{rest}}": "after_1x1",  # of a ResNet-18
             f"{_PTV}.activation.context.{{rest}}": "after_add",
         },
     ),

@@ -75,7 +75,8 @@ def load_weights(
     (2D ResNets, inflated), GCNet and mmdetection (2D, with their ContextBlocks), and checkpoints of gcvideo. Every
     tensor of the file must be in the model and the reverse. The exceptions, all reported: a classifier of another
     number of classes, or none, is left as initialised; so are inserted blocks of which the file has nothing; the neck
-    and heads of a detector, and the training state in a caffe2 file, are ignored.
+    and heads of a detector, and the training state in a caffe2 file, are ignored, and so are stages after the last one
+    of the model, with the classifier of their features.
 
     Args:
         model: unchanged if an error is raised.
@@ -105,6 +106,7 @@ def load_weights(
     own = parse_state(own_state)
     if own.unknown:
         raise WeightsError(f"load_weights needs a model of create_model; this one has {some(own.unknown)}")
+    file, later = _without_later_stages(file, own)
     told = Told.by(file, content)
     check_sites(file, own, path)
     doubts = [check_non_local(model, file, told, stated, path), doubt_of_groups(file, path)]
@@ -129,9 +131,24 @@ def load_weights(
         layout=file.layout,
         matched=_texts(fates.values(), "matched"),
         inflated=inflated,
-        ignored=_ignored_keys(state, file.layout) + _texts(fates.values(), "ignored"),
+        ignored=_ignored_keys(state, file.layout) + later + _texts(fates.values(), "ignored"),
         new=_by_module(_texts(fates.values(), "new")),
     )
+
+
+def _without_later_stages(file: NamedTensors, own: NamedTensors) -> tuple[NamedTensors, list[str]]:
+    """A file without the stages that a shorter model does not have, and without the classifier of their features.
+
+    Returns:
+        The rest, and what was left out, for the report.
+    """
+    last = max(name.stage for name in own.keys)
+    later = [name for name in file.keys if name.stage > last]
+    if not later:
+        return file, []
+    keys = {name: key for name, key in file.keys.items() if name.stage <= last and not name.is_head}
+    stages = sorted({name.stage for name in later})
+    return file._replace(keys=keys), [f"res{stage}, which the model does not have" for stage in stages]
 
 
 def _check_inflation(inflated: list[str], file: NamedTensors, own: NamedTensors, path: str | Path) -> None:

@@ -165,6 +165,9 @@ def _residual_blocks(model: nn.Module, at: Indices, blocks: str) -> list[str]:
     unknown = sorted(set(at) - set(STAGES))
     if unknown:
         raise UsageError(f"blocks {blocks!r}: at must be of {STAGES}, got {', '.join(unknown)}")
+    absent = [stage for stage, chosen in at.items() if stage not in stages and chosen != "all"]
+    if absent:
+        raise UsageError(f"blocks {blocks!r} needs blocks of {', '.join(absent)}; the network ends after {max(stages)}")
     names = []
     for stage, (prefix, depth) in stages.items():
         chosen = at.get(stage, ())
@@ -183,8 +186,8 @@ def _stages(model: nn.Module) -> dict[str, tuple[str, int]]:
         found = [(f"layer{n}", len(model.get_submodule(f"layer{n}"))) for n in (1, 2, 3, 4)]
     else:
         found = [(f"{n}.res_blocks", len(m.res_blocks)) for n, m in model.named_modules() if isinstance(m, ResStage)]
-    # With another number of stages, res2 to res5 would name the wrong ones.
-    return dict(zip(STAGES, found, strict=True)) if len(found) == len(STAGES) else {}
+    # With another number of stages, res2 to res5 would name the wrong ones. Networks that end after res4 are ours.
+    return dict(zip(STAGES, found, strict=False)) if len(found) in (3, len(STAGES)) else {}
 
 
 def _is_choice(chosen: Any) -> bool:

@@ -7,13 +7,18 @@ Recipes: "SlowFast Networks" (arXiv:1812.03982), section 4: SGD with Nesterov mo
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from gcvideo.errors import UsageError
+from gcvideo.insertion import inserted_blocks
+from gcvideo.training.freezing import stages_of
 
 Groups = list[dict[str, Any]]
 Decay = Literal["kernels", "biases", "all"]
+ClassWeights = Literal["equal", "balanced"]
 
 # The parameters of a network by kind, and to which kinds each rule applies the weight decay.
 _KINDS = ("kernel", "bias", "norm")
@@ -54,7 +59,10 @@ class Optimization:
         weight_decay: strength of the decay, for the parameters that `decay` names.
         decay: "kernels" (neither biases nor normalization layers), "biases" (these too, as in PySlowFast) or "all"
             (normalization layers too, as in mmaction2).
+        layer_decay: factor of the learning rate from each stage of the trunk to the one before it, such as 0.75 for
+            fine-tuning; the head and inserted blocks have the full rate, res5 this factor of it.
         label_smoothing: of the training loss; papers use 0.
+        class_weights: of the training loss: "equal", or "balanced", inversely to the number of training videos.
         max_skipped: updates in a row whose gradient is infinite or NaN; they are skipped, and one more ends the run.
     """
 
@@ -64,7 +72,9 @@ class Optimization:
     nesterov: bool = True
     weight_decay: float = 1e-4
     decay: Decay = "kernels"
+    layer_decay: float = 1.0
     label_smoothing: float = 0.0
+    class_weights: ClassWeights = "equal"
     max_skipped: int = 10
 
     def __post_init__(self) -> None:
@@ -82,33 +92,77 @@ class Optimization:
             raise ValueError(f"optim.decay must be one of {tuple(_DECAYED)}, got {self.decay!r}")
         if not 0 <= self.weight_decay < math.inf:  # False for nan, too
             raise ValueError(f"optim.weight_decay must be a finite number of at least 0, got {self.weight_decay}")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"optim.layer_decay must be in (0, 1], got {self.layer_decay}")
+        if self.class_weights not in get_args(ClassWeights):
+            raise ValueError(f"optim.class_weights must be one of {get_args(ClassWeights)}, got {self.class_weights!r}")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"optim.label_smoothing must be in [0, 1), got {self.label_smoothing}")
 
     def build(self, model: nn.Module, lr: float) -> torch.optim.Optimizer:
         """Optimizer of the trainable parameters of `model`, at learning rate `lr`."""
-        groups = parameter_groups(model, self.weight_decay, self.decay)
+        groups = parameter_groups(model, self.weight_decay, self.decay, self.layer_decay)
+        if not any(group["params"] for group in groups):
+            raise UsageError("nothing is left to train: every parameter of the network is frozen")
         return OPTIMIZERS[self.name](groups, lr, self.momentum, self.nesterov)
+
+    def weights_of_classes(self, labels: Tensor | None, num_classes: int) -> Tensor | None:
+        """Weights [K] of the classes in the loss, whose mean over the training videos is 1; None for equal ones.
+
+        Args:
+            labels: class of each training video [N]; None if they are not known.
+            num_classes: K.
+
+        Raises:
+            UsageError: balanced weights without known labels.
+        """
+        if self.class_weights == "equal":
+            return None
+        if labels is None:
+            raise UsageError("optim.class_weights balanced counts the training videos: fit with a VideoDataModule")
+        counts = torch.bincount(labels.long(), minlength=num_classes)
+        present = int((counts > 0).sum())
+        # A class without videos is never a label.
+        return len(labels) / (present * counts.clamp(min=1)).float()
 
     def peak_lr(self, lr: float, batch: int) -> float:
         """Learning rate for an effective batch of `batch` clips (arXiv:1706.02677, section 2.1)."""
         return lr if self.lr_batch is None else lr * batch / self.lr_batch
 
 
-def parameter_groups(model: nn.Module, weight_decay: float, decay: Decay) -> Groups:
+def parameter_groups(model: nn.Module, weight_decay: float, decay: Decay, layer_decay: float = 1.0) -> Groups:
     """Trainable parameters in three groups, whatever `decay` is: kernels, biases, normalization layers.
 
     PySlowFast's rule (`slowfast/models/optimizer.py`, `construct_optimizer`) excepts batch and instance norms only. Its
     ResNets have no others; ours with GC blocks have a LayerNorm in each block, which "biases" excepts as well.
+
+    With a `layer_decay` below 1, each stage has its own three, whose rate is "lr_factor" of the run's.
     """
+    depths = _depths(model) if layer_decay < 1 else {}
     # Three groups also where two have the same decay: the optimizer's state of a run then fits every other `decay`.
-    parameters: dict[str, list[nn.Parameter]] = {kind: [] for kind in _KINDS}
+    parameters: dict[tuple[int, str], list[nn.Parameter]] = {
+        (depth, kind): [] for depth in sorted({0, *depths.values()}) for kind in _KINDS
+    }
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.requires_grad:  # BackboneFinetuning adds frozen ones later, as a group of its own
                 kind = "norm" if isinstance(module, _NORMS) else "bias" if name == "bias" else "kernel"
-                parameters[kind].append(parameter)
+                parameters[depths.get(parameter, 0), kind].append(parameter)
     return [
-        {"params": parameters[kind], "weight_decay": weight_decay if kind in _DECAYED[decay] else 0.0}
-        for kind in _KINDS
+        {
+            "params": members,
+            "weight_decay": weight_decay if kind in _DECAYED[decay] else 0.0,
+            "lr_factor": layer_decay**depth,
+        }
+        for (depth, kind), members in parameters.items()
     ]
+
+
+def _depths(model: nn.Module) -> dict[nn.Parameter, int]:
+    """Parameter -> stages between it and the network's output: 0 for the head and inserted blocks, 1 for res5, ..."""
+    depths: dict[nn.Parameter, int] = {}
+    for depth, stage in enumerate(reversed(list(stages_of(model)))):
+        depths |= dict.fromkeys(stage.parameters(), depth)
+    for block in inserted_blocks(model).values():
+        depths |= dict.fromkeys(block.parameters(), 0)
+    return depths

@@ -121,7 +121,7 @@ class LearningRate(Callback):
         step = trainer.current_epoch * steps_per_epoch + batch_idx // trainer.accumulate_grad_batches
         lr = self._peak * self.schedule.factor(step, total_steps, steps_per_epoch)
         for group in self._groups(trainer):
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_factor", 1.0)
         pl_module.log("lr", lr)
 
     def _groups(self, trainer: pl.Trainer) -> list[dict[str, Any]]:
@@ -138,7 +138,7 @@ def effective_batch(trainer: pl.Trainer) -> int:
     sources = (getattr(trainer, "datamodule", None), trainer.train_dataloader)
     sizes = [getattr(source, "batch_size", None) for source in sources]
     # The data module first: its loader of shards collates by itself and has batch_size None.
-    per_device = sizes[0] or sizes[1]
+    per_device = getattr(sources[0], "clips_per_batch", None) or sizes[0] or sizes[1]
     if per_device is None:
         raise UsageError(
             f"the training loader ({type(trainer.train_dataloader).__name__}) has no batch_size, which the learning "

@@ -23,6 +23,7 @@ from gcvideo.models import (
     Head,
     Inflation,
     NetworkName,
+    Norm,
     block_options_for,
     create_model,
     find_weights,
@@ -38,7 +39,9 @@ from gcvideo.settings import as_plain, as_settings
 from gcvideo.training.evaluation import Evaluation, Stage, refuse_not_finite
 from gcvideo.training.execution import Execution, Pixels, ToInput, prefers_channels_last, to_channels_last
 from gcvideo.training.finite import FiniteUpdates
+from gcvideo.training.freezing import FREEZE, Freeze, freeze, stages_of
 from gcvideo.training.metrics import VideoResults, VideoScores, accuracies, average_views, num_better, results_of
+from gcvideo.training.mixing import Mixing
 from gcvideo.training.optim import Optimization
 from gcvideo.training.schedule import LearningRate, Schedule, refuse_tuners
 from gcvideo.training.synchronised_norms import keep_hooks_of_synchronised_norms
@@ -59,14 +62,18 @@ class VideoTask(pl.LightningModule):
         net: a network of your own instead of `network`: [B, 3, T, S, S] -> [B, K]. `blocks` and `block` insert into it
             if `block["at"]` lists module names or globs. Checkpoints hold its weights and the name of its class.
         dropout: probability before the classifier of `network`.
+        norm: norms of `network`: "batch" or "group"; see `create_model`.
         weights: checkpoint to start from: a file, or a name of `list_weights`. A published one also sets `head` and
             the options in `block`, where they are not given; see `create_model`.
         inflation: how 2D weights fill 3D kernels: "mean" or "center". Default: "mean", for an image network only; see
             `load_weights`.
         head: how `network` evaluates images larger than 224 x 224: "pool" or "dense"; see `create_model`.
+        freeze: what is not trained: "nothing", the batch "norms" of the trunk, "all_but_blocks_and_head" or
+            "all_but_head"; see `freezing.freeze`.
         lr: peak learning rate, for a batch of `optim.lr_batch` clips.
         optim: optimizer and loss; see `Optimization`.
         schedule: of the learning rate; see `Schedule`.
+        mixing: MixUp and CutMix; see `Mixing`.
         pixels: normalization; see `Pixels`.
         execution: how the network is run; see `Execution`.
 
@@ -88,12 +95,15 @@ class VideoTask(pl.LightningModule):
         block: dict[str, Any] | None = None,
         net: nn.Module | None = None,
         dropout: float = 0.5,
+        norm: Norm = "batch",
         weights: str | None = None,
         inflation: Inflation | None = None,
         head: Head | None = None,
+        freeze: Freeze = "nothing",
         lr: float = 0.1,
         optim: Optimization = Optimization(),
         schedule: Schedule = Schedule(),
+        mixing: Mixing = Mixing(),
         pixels: Pixels = Pixels(),
         execution: Execution = Execution(),
     ):
@@ -106,6 +116,9 @@ class VideoTask(pl.LightningModule):
             raise UsageError(f"the checkpoint holds a network of its own, {net}: pass net=<an instance of it>")
         self.optim, self.schedule = as_settings(Optimization, optim), as_settings(Schedule, schedule)
         self.pixels, self.execution = as_settings(Pixels, pixels), as_settings(Execution, execution)
+        self.mixing = as_settings(Mixing, mixing)
+        if freeze not in FREEZE:
+            raise UsageError(f"model.freeze must be one of {FREEZE}, got {freeze!r}")
         if not 0 <= lr < math.inf:  # False for nan, too
             raise UsageError(f"model.lr must be a finite number of at least 0, got {lr}")
         if inflation is not None and weights is None:
@@ -122,12 +135,15 @@ class VideoTask(pl.LightningModule):
                 "block": dict(block) if block else None,
                 "net": None if net is None else f"{type(net).__module__}.{type(net).__qualname__}",
                 "dropout": dropout,
+                "norm": norm,
                 "weights": weights,
                 "inflation": inflation,
                 "head": head,
+                "freeze": freeze,
                 "lr": lr,
                 "optim": as_plain(self.optim),
                 "schedule": as_plain(self.schedule),
+                "mixing": as_plain(self.mixing),
                 "pixels": as_plain(self.pixels),
                 "execution": as_plain(self.execution),
             }
@@ -135,10 +151,12 @@ class VideoTask(pl.LightningModule):
         self.class_names = list(class_names)
         self.starts_from_weights = True  # False saves reading them where a run is resumed
         if net is None:
-            self.net = create_model(network, blocks, len(class_names), dropout, head=head, **(block or {}))
+            self.net = create_model(network, blocks, len(class_names), dropout, head=head, norm=norm, **(block or {}))
         else:
-            _refuse_unused(network=network, dropout=dropout, head=head)
+            _refuse_unused(network=network, dropout=dropout, head=head, norm=norm)
             self.net = _with_blocks(net, blocks, block)
+        self._frozen_norms: list[nn.Module] = []
+        self._class_weights: Tensor | None = None
         self.to_input = ToInput(self.pixels)
         if self.execution.recompute:
             recompute(self.net)
@@ -158,9 +176,7 @@ class VideoTask(pl.LightningModule):
     @property
     def backbone(self) -> nn.Module:
         """All of the network but its last layers, the classifier; what Lightning's `BackboneFinetuning` freezes."""
-        stages: Any = getattr(self.net, "blocks", self.net)  # pytorchvideo's Net holds its stages there
-        with_parameters = [child for child in stages.children() if next(child.parameters(), None) is not None]
-        return nn.Sequential(*with_parameters[:-1])
+        return nn.Sequential(*list(stages_of(self.net))[:-1])
 
     def prepare_data(self) -> None:
         """Download the weights that a training starts from, on one process of each machine."""
@@ -176,12 +192,23 @@ class VideoTask(pl.LightningModule):
         # Weights are loaded here and not in __init__: to resume or evaluate, the file need not exist any more.
         refuse_tuners(self.trainer, self.optim)
         h = self.hparams
+        if stage == "fit":
+            self._frozen_norms = freeze(self.net, h["freeze"])
+            self.train(self.training)
+            self._class_weights = self.optim.weights_of_classes(_training_labels(self.trainer), len(self.class_names))
         if stage != "fit" or not h["weights"] or not self.starts_from_weights:
             return
         weights, options = h["weights"], h["block"] or {}
         rank_zero_info(f"weights: {load_for(self.net, weights, h['network'], options, h['inflation'])}")
         if reason := other_function(weights, h["network"], h["blocks"], options, h["head"]):
             rank_zero_warn(f"the weights are read into another function: {reason}")
+
+    def train(self, mode: bool = True) -> "VideoTask":
+        """As in torch; frozen batch norms stay in evaluation mode."""
+        super().train(mode)
+        for norm in self._frozen_norms if mode else ():
+            norm.eval()
+        return self
 
     def configure_callbacks(self) -> list[Callback]:
         return [self.learning_rate, FiniteUpdates(self.optim.max_skipped)]
@@ -230,9 +257,16 @@ class VideoTask(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         frames, labels, _ = batch
-        logits = self(frames).flatten(0, 1)  # [B, K]: training has one view
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.optim.label_smoothing)
-        better = num_better(logits[:, None], labels)  # [B, 1]
+        # Views outermost, so that clips that are next to each other, which are mixed, are not of one video.
+        clips, labels = frames.transpose(0, 1).flatten(0, 1), labels.repeat(frames.shape[1])  # [N, ...], N = V x B
+        inputs, targets = self.normalise(clips), labels
+        if self.mixing.is_on:
+            inputs, targets = self.mixing.mix(inputs, F.one_hot(labels, len(self.class_names)).float())
+            labels = targets.argmax(dim=1)  # accuracies count the class with the larger part
+        logits = self._checked(self.net(inputs))  # [N, K]
+        weights = None if self._class_weights is None else self._class_weights.to(logits)
+        loss = F.cross_entropy(logits, targets, weights, label_smoothing=self.optim.label_smoothing)
+        better = num_better(logits[:, None], labels)  # [N, 1]
         self.train_top1.update(better)
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(labels))
         self.log_dict(self.train_top1, prog_bar=False, on_step=False, on_epoch=True)
@@ -315,6 +349,12 @@ class VideoTask(pl.LightningModule):
         results = results_of(indices, labels, logits)
         refuse_not_finite(self.trainer, stage, indices, results.scores)
         return results
+
+
+def _training_labels(trainer: pl.Trainer) -> Tensor | None:
+    """Class of each training video, where a `VideoDataModule` knows them."""
+    datasets = getattr(getattr(trainer, "datamodule", None), "datasets", {})
+    return datasets["fit"].videos.labels if "fit" in datasets else None
 
 
 def _refuse_arguments(block: Mapping[str, Any]) -> None:
