@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from gcvideo.files import replacing
 from gcvideo.training.callbacks import BrokenVideos, FitMarker, PrintPredictions, Throughput
 from gcvideo.training.checkpoint_io import SafeCheckpointIO
+from gcvideo.training.doubts import Doubts
 from gcvideo.training.last_checkpoint import LastCheckpoint
 from gcvideo.training.precise_bn import PreciseBatchNorm
 from gcvideo.training.random_state import RandomState
@@ -49,6 +50,8 @@ class TrainerParts:
         callbacks: list[Any] = [*own, BrokenVideos(), RandomState()]
         if trainer.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(_ProgressBar())
+        if self.verb != "predict":
+            callbacks.append(Doubts())
         if self.verb == "fit":
             callbacks.append(Throughput())
             if saves:

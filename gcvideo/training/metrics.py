@@ -143,6 +143,32 @@ class VideoResults(_VideoResults):
         return VideoResults(*(tensor.to(device) for tensor in self))
 
 
+class ClassCounts(Metric):
+    """How many videos are of each class, and how many are predicted to be, over all ranks.
+
+    Args:
+        num_classes: K.
+    """
+
+    labels: Tensor  # int64 [K]
+    predicted: Tensor  # int64 [K]
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        for name in ("labels", "predicted"):
+            self.add_state(name, torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, results: VideoResults) -> None:
+        """Add videos."""
+        num_classes = len(self.labels)
+        self.labels += torch.bincount(results.labels, minlength=num_classes)
+        self.predicted += torch.bincount(predicted_classes(results.scores, results.labels), minlength=num_classes)
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Videos of each class, and videos predicted to be of each class: int64 [K] both."""
+        return self.labels, self.predicted
+
+
 class VideoScores(Metric):
     """Collects `VideoResults` over all ranks; a video that was counted twice is an error.
 
