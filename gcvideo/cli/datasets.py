@@ -31,7 +31,7 @@ def prepare_parser() -> argparse.ArgumentParser:
     encoding, options = Encoding(), PrepareOptions()
     parser = verb_parser(
         "prepare",
-        "Make raw videos ready for training: match them to the official annotations, trim, scale, encode for fast "
+        "Make raw videos ready for training: match them to the annotations, trim, scale, encode for fast "
         "decoding of clips, and verify the result. After an interruption, the same command resumes. See docs/data.md.",
     )
     parser.add_argument("raw", help="folder of raw videos, searched recursively")
@@ -207,9 +207,10 @@ def _part(text: str) -> "Part":
 
 
 def _print_summary(summary: "Summary", out: str) -> None:
-    print(f"{summary.present} of {summary.official} official videos are prepared in {out}")
+    official = " official" if summary.is_official else ""
+    print(f"{summary.present} of {summary.listed}{official} videos are prepared in {out}")
     for split, coverage in summary.splits.items():
-        print(f"  {split or 'all'}: {coverage.present} of {coverage.official}")
+        print(f"  {split or 'all'}: {coverage.present} of {coverage.listed}")
     print(
         f"missing: {summary.missing}; failed: {summary.failed}; raw files rejected: {summary.rejected_files}, "
         f"not in the annotations: {summary.unlisted_files}"
