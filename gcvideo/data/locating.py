@@ -41,10 +41,14 @@ def misplaced(root: str, paths: Sequence[str], outside_root: bool) -> Iterator[t
 
 
 def with_clips(rows: Rows, root: str) -> Rows:
-    """Rows of Kinetics' annotations whose clip lies anywhere below `root`, with its path; the others are left out.
+    """Rows of Kinetics' annotations whose clip lies anywhere below `root`, with its path; the others are left out."""
+    path_of = clip_paths(root)
+    kept = rows.where([clip in path_of for clip in rows.paths])
+    return replace(kept, paths=[path_of[clip] for clip in kept.paths], are_clips=False)
 
-    Of several files for one clip the first by path counts.
-    """
+
+def clip_paths(root: str) -> dict[str, str]:
+    """Name without suffix -> path below `root`, of all videos there; of several the first by path."""
     path_of: dict[str, str] = {}
     for parent, folders, names in os.walk(root):
         folder = os.path.relpath(parent, root)
@@ -56,8 +60,7 @@ def with_clips(rows: Rows, root: str) -> Rows:
             if suffix.lower() in SUFFIXES:
                 path = PurePath(folder, name).as_posix()
                 path_of[stem] = min(path, path_of.get(stem, path))
-    kept = rows.where([clip in path_of for clip in rows.paths])
-    return replace(kept, paths=[path_of[clip] for clip in kept.paths], are_clips=False)
+    return path_of
 
 
 def _by_folder(paths: Sequence[str]) -> Iterator[tuple[str, list[int], list[str]]]:
