@@ -117,8 +117,8 @@ def check_parser() -> argparse.ArgumentParser:
     """Parser of `gcvideo check`."""
     parser = verb_parser(
         "check",
-        "Find what is wrong with a data set: broken, short and changed files, duplicates, one source in several "
-        "splits, scenes that splits share, labels that contradict the path, unbalanced classes; and which decoder is accurate for which file.",
+        "Find what is wrong with a data set: broken, short, changed files, duplicates, sources or scenes in several "
+        "splits, labels that contradict the path, unbalanced classes; and which decoder is accurate for which file.",
     )
     parser.add_argument("manifest", help="CSV file, list or folder, as for training")
     parser.add_argument("--root", help="folder that the paths are relative to; default: the folder of the manifest")

@@ -85,11 +85,10 @@ def _of_one_video(entry: Entry, facts: VideoFacts, min_frames: int, classes: set
         written = entry.columns.get(column, "")
         if written and written[:16] != str(actual):  # a manifest may hold all 64 digits of the SHA-256
             yield Finding("differs", entry.name, f"{column} is {actual}, but {written} in the manifest")
-    # Only a folder that is named like a class says one: others are splits, persons, dates. Labels that are indices can't
-    # be compared with it.
-    folder = next(
-        (folder for folder in reversed(PurePosixPath(entry.name).parent.parts) if _plain(folder) in classes), ""
-    )
+    # Only a folder that is named like a class tells one (the innermost): others are splits, persons, dates. Labels that
+    # are indices can't be compared with it.
+    folders = PurePosixPath(entry.name).parent.parts
+    folder = next((folder for folder in reversed(folders) if _plain(folder) in classes), "")
     if folder and _plain(folder) != _plain(entry.label) and not entry.label.isdigit():
         yield Finding("mislabelled", entry.name, f"labelled {entry.label!r} in a folder {folder!r}")
 

@@ -3,9 +3,7 @@
 Two backgrounds (`background_of`) are compared by the correlation of their gradients, of which the signed square root is
 taken, so that a few strong edges do not decide alone. The three frames that a check decodes anyway are enough.
 
-Measured on 731 clips of six classes of UCF-101, whose groups are scenes (docs/results.md): of the pairs above the
-threshold 99 % are of one group, or were filmed at one place although UCF-101 says otherwise. It finds 17 % of all pairs
-of one group (`look_of` finds 5 %), and 34 to 46 % where the camera stands (archery, piano): no proof that there is none.
+benchmarks/scenes.py measures it on UCF-101, whose groups are scenes; docs/data.md says what it finds and misses.
 """
 
 from collections import Counter
@@ -56,12 +54,12 @@ def shared_scenes(splits: Sequence[str], backgrounds: Sequence[bytes]) -> Iterat
 
 def _best(backgrounds: Sequence[bytes], block: Sequence[int], others: Sequence[int]) -> list[tuple[float, int]]:
     """For each video of a block, the highest correlation with one of the others, and which it is."""
-    vectors = _gradients([backgrounds[index] for index in block])
+    vectors = gradients([backgrounds[index] for index in block])
     best = np.full(len(block), -1.0, np.float32)
     which = np.zeros(len(block), int)
     for start in range(0, len(others), _BLOCK):
         part = others[start : start + _BLOCK]
-        correlations = vectors @ _gradients([backgrounds[index] for index in part]).T  # [block, part]
+        correlations = vectors @ gradients([backgrounds[index] for index in part]).T  # [block, part]
         at = correlations.argmax(axis=1)
         here = correlations[np.arange(len(block)), at]
         which = np.where(here > best, np.asarray(part)[at], which)
@@ -69,7 +67,7 @@ def _best(backgrounds: Sequence[bytes], block: Sequence[int], others: Sequence[i
     return list(zip(best.tolist(), which.tolist(), strict=True))
 
 
-def _gradients(backgrounds: Sequence[bytes]) -> np.ndarray:
+def gradients(backgrounds: Sequence[bytes]) -> np.ndarray:
     """Unit vectors [N, 2 * 16 * 15] of the signed square roots of the differences of neighbouring fields."""
     side = BACKGROUND_SIDE
     images = np.frombuffer(b"".join(backgrounds), np.uint8).reshape(-1, side, side).astype(np.float32)
