@@ -40,7 +40,7 @@ def main() -> None:
     distances = (bits @ (1 - bits).T + (1 - bits) @ bits.T)[upper]
     print(f"{len(kept)} videos, {same.sum()} pairs of one group, {len(same)} in all")
     for name, found in ((f"hash, {LOOK_BITS} bits", distances <= LOOK_BITS), *(
-        (f"background, {threshold}", correlations >= threshold) for threshold in (0.75, 0.8, CORRELATION, 0.85, 0.9)
+        (f"background, {threshold}", correlations >= threshold) for threshold in (0.7, 0.75, CORRELATION, 0.85, 0.9)
     )):  # fmt: skip
         print(f"{name:18} {found.sum():5} pairs, precision {same[found].mean():.3f}, recall {found[same].mean():.3f}")
     for label in sorted(set(labels)):

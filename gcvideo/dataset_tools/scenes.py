@@ -14,7 +14,7 @@ import numpy as np
 
 from gcvideo.dataset_tools.examine import BACKGROUND_SIDE
 
-CORRELATION = 0.825
+CORRELATION = 0.8
 """From this correlation on, two backgrounds are one scene."""
 
 _BLOCK = 4096  # videos whose backgrounds are multiplied at a time: 64 MB of correlations
