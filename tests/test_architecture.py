@@ -132,7 +132,7 @@ def test_errors_are_printed_in_one_place_and_have_one_root():
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef) and node.name.endswith("Error") and node.name != "GcvideoError":
-                ours = ("GcvideoError", "UsageError", "ArchiveError")
+                ours = ("GcvideoError", "UsageError", "ArchiveError", "ManifestError")
                 assert any(getattr(base, "id", "") in ours for base in node.bases), f"{path}: {node.name}"
 
 

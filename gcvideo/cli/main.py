@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from gcvideo import __version__, processes
-from gcvideo.cli import datasets, experiments, networks, relations
+from gcvideo.cli import datasets, experiments, networks, relations, splits
 from gcvideo.cli.help import DESCRIPTIONS, stored_help
 from gcvideo.cli.parser import Verb
 from gcvideo.errors import GcvideoError
@@ -28,6 +28,7 @@ Video recognition with Global Context blocks.
   table     parameters and MACs next to the published:  gcvideo table --markdown
   download  Kinetics from its public mirror:            gcvideo download k400 raw/k400
   prepare   raw videos to a training-ready set:         gcvideo prepare raw/k400 data/k400 --annotations val.csv
+  split     train, val and test parts of your videos:   gcvideo split my/clips my/manifest.csv
   check     find what is wrong with a data set:         gcvideo check data/k400/manifest.csv
   synth     synthetic videos, classes are relations:    gcvideo synth data/synthetic
   pairs     the same of two real clips side by side:    gcvideo pairs data/ucf/manifest.csv data/pairs --first ...
@@ -47,7 +48,7 @@ written. The exit status is 1 if there is a problem. 'gcvideo fit --help' lists 
 TRAINING_VERBS = tuple(DESCRIPTIONS)
 """They read their arguments by LightningCLI; see `cli.training`."""
 
-VERBS: dict[str, Verb] = {**experiments.VERBS, **networks.VERBS, **datasets.VERBS, **relations.VERBS}
+VERBS: dict[str, Verb] = {**experiments.VERBS, **networks.VERBS, **datasets.VERBS, **splits.VERBS, **relations.VERBS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from gcvideo.files import replacing
+from gcvideo.training.best_checkpoint import BestCheckpoint
 from gcvideo.training.callbacks import BrokenVideos, FitMarker, PrintPredictions, Throughput
 from gcvideo.training.checkpoint_io import SafeCheckpointIO
 from gcvideo.training.doubts import Doubts
@@ -72,15 +73,7 @@ class TrainerParts:
 
     def _best_checkpoint(self, trainer: Any) -> ModelCheckpoint:
         """best.ckpt by validation accuracy."""
-        return ModelCheckpoint(
-            dirpath=self.run_dir / "checkpoints",
-            filename="best",
-            # Without a validation there is nothing to monitor: best.ckpt is then the latest.
-            monitor="val/video_top1" if trainer.get("limit_val_batches") != 0 else None,
-            mode="max",
-            # With it the next best would be best-v1.ckpt, and `--ckpt_path best` would find the old one.
-            enable_version_counter=False,
-        )
+        return BestCheckpoint(self.run_dir / "checkpoints", validates=trainer.get("limit_val_batches") != 0)
 
     def loggers(self, requested: Any) -> Any:
         """Loggers of the run. Only `fit` logs without being asked to: to TensorBoard, and always to the CSV files from

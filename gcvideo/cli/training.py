@@ -263,6 +263,7 @@ _NOT_APPLICABLE = (
     "Checkpoint directory .* exists and is not empty.*",  # that of the run that is resumed
     ".*treespec, LeafSpec.*",  # deprecation inside Lightning
     ".*`IterableDataset` has `__len__`.*",  # ours is right: see TrainStream
+    "Total length of `list` across ranks is zero.*",  # a training without validation, of which we warn
 )
 
 

@@ -6,6 +6,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from gcvideo.data.manifest import Source, manifest_of_split
+
 PACKAGES = ("gcvideo", "torch", "torchvision", "pytorch-lightning", "pytorchvideo", "decord", "torchmetrics")
 
 
@@ -31,7 +33,7 @@ def commit() -> str | None:
     return head.stdout.strip() + ("+" if changes.stdout.strip() else "")
 
 
-def official_rows(manifest: str | None, split: str) -> int | None:
+def official_rows(manifest: Source | None, split: str) -> int | None:
     """Rows of the official annotations of a split, whether or not their videos are available.
 
     Accuracies on two copies of Kinetics compare only with this number: every year more of its videos disappear.
@@ -41,16 +43,16 @@ def official_rows(manifest: str | None, split: str) -> int | None:
         split: value of the manifest's column `split`.
 
     Returns:
-        The number, or None if `gcvideo prepare` did not make the manifest.
+        The number, or None if `gcvideo prepare` did not make the manifest, or not from official annotations.
     """
     if manifest is None:
         return None
-    folder = Path(manifest).parent
+    folder = manifest_of_split(manifest, split).parent
     if folder.name == "shards":
         folder = folder.parent
     try:
-        counts = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["splits"]
-        split_counts = counts.get(split) or counts[""]  # "": prepared without a column `split`
-        return int(split_counts["official"])
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        counts = summary["splits"].get(split) or summary["splits"][""]  # "": prepared without a column `split`
+        return int(counts["listed"]) if summary["is_official"] else None
     except (OSError, ValueError, KeyError, TypeError):  # no such file, or somebody else's summary.json
         return None

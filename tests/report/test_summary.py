@@ -75,11 +75,13 @@ def test_official_rows_are_read_from_the_summary_of_prepare(tmp_path):
     manifest = tmp_path / "manifest.csv"
     assert official_rows(None, "val") is None
     assert official_rows(str(manifest), "val") is None
-    (tmp_path / "summary.json").write_text('{"splits": {"val": {"official": 19906, "present": 19796}}}')
+    (tmp_path / "summary.json").write_text(
+        '{"is_official": true, "splits": {"val": {"listed": 19906, "present": 19796}}}'
+    )
     assert official_rows(str(manifest), "val") == 19906
     assert official_rows(str(tmp_path / "shards" / "manifest.csv"), "val") == 19906
     assert official_rows(str(manifest), "test") is None
-    (tmp_path / "summary.json").write_text('{"splits": {"": {"official": 7, "present": 7}}}')
+    (tmp_path / "summary.json").write_text('{"is_official": true, "splits": {"": {"listed": 7, "present": 7}}}')
     assert official_rows(str(manifest), "test") == 7
     (tmp_path / "summary.json").write_text("[]")
     assert official_rows(str(manifest), "test") is None
