@@ -5,7 +5,7 @@ Letters: V views (temporal clips x spatial crops), T frames, S side, K classes.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from gcvideo.data.transforms import Views
 from gcvideo.errors import GcvideoError
 from gcvideo.training.metrics import average_views
 from gcvideo.training.task import VideoTask
+
+if TYPE_CHECKING:
+    from gcvideo.recognition.timeline import Timeline
 
 
 class Span(NamedTuple):
@@ -99,6 +102,21 @@ class Recognizer:
         views, fps = self._views(path)
         scores = self.scores(views.frames[None])[0]
         return self.named(str(path), scores, top, spans(views.indices, fps))
+
+    def timeline(self, path: str | Path, hop_s: float | None = None, switch_cost: float | None = None) -> "Timeline":
+        """What happens when in a long video; see `recognition.timeline.scan`.
+
+        Args:
+            path: the video; it is decoded once, and memory does not grow with its length.
+            hop_s: seconds from one window to the next; default half a clip.
+            switch_cost: of a change of the label; default `SWITCH_COST`, 0 does not smooth.
+
+        Raises:
+            VideoDecodeError: it can't be decoded, is an image, or has no frame rate.
+        """
+        from gcvideo.recognition.timeline import SWITCH_COST, scan
+
+        return scan(self, path, hop_s, SWITCH_COST if switch_cost is None else switch_cost)
 
     def scores(self, frames: Tensor) -> Tensor:
         """Probabilities [B, K] of videos from their views, uint8 [B, V, 3, T, S, S].
