@@ -65,6 +65,8 @@ FORBIDDEN = {
     "recognition/*.py": (
         "gcvideo.analysis", "gcvideo.cli", "gcvideo.report", "gcvideo.sweep", "gcvideo.dataset_tools", "scipy",
     ),
+    "exporting/*.py": ("gcvideo.analysis", "gcvideo.cli", "gcvideo.sweep", "gcvideo.dataset_tools", "gcvideo.serving"),
+    "training/package.py": ("torchvision", "gcvideo.data", "gcvideo.models", *FRAMEWORKS),
     "training/optim.py": ("gcvideo", "pytorch_lightning"),
     "fit_marker.py": ("gcvideo.training", "gcvideo.data", "torch", *FRAMEWORKS),
     "training/metrics.py": ("gcvideo.data", "gcvideo.models", "pytorch_lightning"),
@@ -92,6 +94,9 @@ ONLY_IN = {
         "dataset_tools/h264.py", "dataset_tools/transcode.py",
         "data/decode/packets.py", "data/decode/pyav_reader.py",
     ),
+    "safetensors": ("training/package.py",),
+    "huggingface_hub": ("exporting/hub.py",),
+    "onnxruntime": (),  # imported by its name in exporting/graph.py, because it is an extra
     "triton": ("blocks/triton_pooling.py",),
     "webdataset": (),
     "jsonargparse": ("cli/training.py", "cli/trainer_parts.py", "cli/trusted.py"),

@@ -11,17 +11,17 @@ from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.training.task import VideoTask
 
 
-def write_run(folder: Path, names=("a", "b", "c"), blocks="gc_all", net=None, **data) -> Path:
+def write_run(folder: Path, names=("a", "b", "c"), blocks="gc_all", block=None, net=None, **data) -> Path:
     """A run whose network has random weights, blocks and classifier included; clips of 4 frames of 32 x 32.
 
     Args:
         folder: of the run.
         names: of the classes.
-        blocks: of slowonly_tiny.
+        blocks, block: of slowonly_tiny.
         net: instead of it.
         data: settings of the data module.
     """
-    network = {"net": net} if net is not None else {"network": "slowonly_tiny", "blocks": blocks}
+    network = {"net": net} if net is not None else {"network": "slowonly_tiny", "blocks": blocks, "block": block}
     task = VideoTask(list(names), **network)
     generator = torch.Generator().manual_seed(0)
     for parameter in task.parameters() if net is None else ():

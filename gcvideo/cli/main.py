@@ -24,7 +24,7 @@ Video recognition with Global Context blocks.
   test      many views of each test video; writes report.json and report.html
   predict   labels of videos, or a timeline of one:     gcvideo predict clip.mp4 --name demo
   sweep     compare variants over seeds:                gcvideo sweep configs/sweeps/relations.yaml
-  export    weights under other projects' names:        gcvideo export best.ckpt out.pyth --layout pyslowfast
+  export    ONNX, torch.export, a package to share:     gcvideo export runs/demo demo.onnx
   table     parameters and MACs next to the published:  gcvideo table --markdown
   download  Kinetics from its public mirror:            gcvideo download k400 raw/k400
   prepare   raw videos to a training-ready set:         gcvideo prepare raw/k400 data/k400 --annotations val.csv

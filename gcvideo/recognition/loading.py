@@ -12,9 +12,14 @@ from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation, Views
 from gcvideo.errors import UsageError
 from gcvideo.recognition.recognizer import Recognizer
-from gcvideo.settings import as_settings
+from gcvideo.settings import as_plain, as_settings
 from gcvideo.training.checkpoint import load_task, read_settings
 from gcvideo.training.checkpoint_io import verify
+from gcvideo.training.package import SUFFIX as PACKAGE_SUFFIX
+from gcvideo.training.package import read_package, write_package
+
+HUB_WEIGHTS = "model.safetensors"
+"""The package in a folder for the Hub."""
 
 
 def load(
@@ -30,7 +35,8 @@ def load(
     and no library.
 
     Args:
-        run_or_checkpoint: folder of a run (`runs/demo`: its best checkpoint) or a checkpoint.
+        run_or_checkpoint: folder of a run (`runs/demo`: its best checkpoint), a checkpoint, or a package or hub folder
+            of `gcvideo export`.
         device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:1".
         views: which views are taken of a video; default those of the run's test. A `size` or `short_side` of None is
             that of the run.
@@ -46,7 +52,8 @@ def load(
         'same fast'
     """
     checkpoint = checkpoint_at(Path(run_or_checkpoint))
-    verify(checkpoint)
+    if checkpoint.suffix != PACKAGE_SUFFIX:  # a package has no checksums
+        verify(checkpoint)
     clip, default = _inputs(checkpoint)
     requested = default if views is None else views
     resolved = replace(
@@ -65,19 +72,37 @@ def checkpoint_at(path: Path) -> Path:
     Raises:
         UsageError: there is none.
     """
-    best = path / "checkpoints" / "best.ckpt"
-    if path.is_dir() and not best.is_file():
-        raise UsageError(f"no trained run in {path}: expected {best}; fit it first, or pass a checkpoint")
-    file = best if path.is_dir() else path
-    if not file.is_file():
+    if path.is_file():
+        return path
+    if not path.is_dir():
         raise UsageError(f"no run or checkpoint {path}")
-    return file
+    best = path / "checkpoints" / "best.ckpt"
+    for file in (best, path / HUB_WEIGHTS):
+        if file.is_file():
+            return file
+    raise UsageError(f"no trained run in {path}: expected {best}; fit it first, or pass a checkpoint")
 
 
 def name_of(checkpoint: Path) -> str:
-    """Name of the run that a checkpoint lies in, else of the file."""
+    """Name of the run that a checkpoint lies in or a package is of, else of the file."""
+    if checkpoint.suffix == PACKAGE_SUFFIX:
+        name = read_package(checkpoint)["name"]
+        return name if isinstance(name, str) else checkpoint.stem
     folder = checkpoint.resolve().parent
     return folder.parent.name if folder.name == "checkpoints" else checkpoint.stem
+
+
+def save(recognizer: Recognizer, path: str | Path) -> None:
+    """Write a recognizer as a package: one .safetensors file with weights, settings and class names, for `load`.
+
+    Raises:
+        UsageError: another suffix, or no such folder.
+    """
+    if Path(path).suffix != PACKAGE_SUFFIX or not Path(path).parent.is_dir():
+        raise UsageError(f"expected a file *{PACKAGE_SUFFIX} in a folder that exists, got {path}")
+    data = {"clip": as_plain(recognizer.clip), "views": as_plain(recognizer.views)}
+    task = recognizer.task
+    write_package(path, recognizer.name, dict(task.hparams), data, task.state_dict())
 
 
 def device_of(name: str) -> torch.device:

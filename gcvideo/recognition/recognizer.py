@@ -124,7 +124,8 @@ class Recognizer:
         Raises:
             GcvideoError: the network returns no finite numbers.
         """
-        with torch.inference_mode():
+        # Not inference_mode: the first call may change the memory format of the weights, which must stay trainable.
+        with torch.no_grad():
             scores = average_views(self.task(frames)).cpu()
         if not scores.isfinite().all():
             raise GcvideoError(f"{self.checkpoint}: the network returns no finite numbers; the training has diverged")

@@ -10,6 +10,8 @@ from torch import nn
 from gcvideo.errors import UsageError
 from gcvideo.models.torch_file import MAX_CLASSES, reason_of
 from gcvideo.training.checkpoint_io import read
+from gcvideo.training.package import SUFFIX as PACKAGE_SUFFIX
+from gcvideo.training.package import read_package
 from gcvideo.training.task import VideoTask
 
 
@@ -74,6 +76,11 @@ def read_settings(checkpoint: str | Path) -> dict[str, dict[str, Any]]:
 def _read(checkpoint: str | Path) -> dict[str, Any]:
     if not Path(checkpoint).is_file():
         raise UsageError(f"no checkpoint {checkpoint}")
+    if Path(checkpoint).suffix == PACKAGE_SUFFIX:
+        try:
+            return read_package(checkpoint)
+        except ValueError as error:
+            raise UsageError(f"{checkpoint} is not a package of gcvideo: {error}") from error
     return read(checkpoint, mmap=True)  # because often only the settings are needed and no weights
 
 

@@ -283,18 +283,20 @@ def test_export(tmp_path, synthetic, capsys):
         "pytorch-lightning_version": "2.6.6",
     }
     torch.save(state, tmp_path / "best.ckpt")
-    assert main(["export", str(tmp_path / "best.ckpt"), str(tmp_path / "out.pyth"), "--layout", "pyslowfast"]) == 0
+    assert main(["export", str(tmp_path / "best.ckpt"), str(tmp_path / "out.pyth"), "--format", "pyslowfast"]) == 0
     exported = torch.load(tmp_path / "out.pyth", weights_only=True)["model_state"]
     assert torch.equal(
         exported["s4.pathway0_nonlocal0.conv_g.weight"],
         task.net.state_dict()["blocks.3.res_blocks.0.context.conv_g.weight"],
     )
-    assert main(["export", str(tmp_path / "none.ckpt"), str(tmp_path / "x")]) == 2
-    assert capsys.readouterr().err == f"error: no checkpoint {tmp_path}/none.ckpt\n"
+    assert main(["export", str(tmp_path / "none.ckpt"), str(tmp_path / "x.pyth")]) == 2
+    assert capsys.readouterr().err == f"error: no run or checkpoint {tmp_path}/none.ckpt\n"
     (tmp_path / "bad.ckpt").write_bytes(b"bad")
     assert main(["export", str(tmp_path / "bad.ckpt"), str(tmp_path / "x")]) == 2
-    assert "is not a checkpoint of gcvideo" in capsys.readouterr().err
-    assert not (tmp_path / "x").exists()
+    assert "expected --format, or a file .onnx" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "bad.ckpt"), str(tmp_path / "x.pyth")]) == 2
+    assert "is damaged or not a checkpoint" in capsys.readouterr().err
+    assert not list(tmp_path.glob("x*"))
 
 
 @pytest.mark.slow

@@ -55,6 +55,14 @@ def test_a_prediction_is_that_of_the_data_set_and_the_task(run, video):
     assert len(recognizer.predict(video).names) == 3  # of five
 
 
+def test_the_network_stays_trainable(run, video):
+    """After a prediction too, which may change the memory format of its weights: Grad-CAM needs gradients."""
+    recognizer = gcvideo.load(run, device="cpu")
+    recognizer.predict(video)
+    recognizer.task(recognizer.read(video)[None]).sum().backward()
+    assert all(parameter.grad is not None for parameter in recognizer.task.net.parameters())
+
+
 def test_times_are_those_of_the_frames_taken(run, video):
     """30 frames at 15 fps: 4 frames at stride 2 take 7, from 0 and from 23."""
     recognizer = gcvideo.load(run, device="cpu")
