@@ -16,7 +16,7 @@ def attention_maps(model: nn.Module, clips: Tensor, num_queries: int | None = No
     Args:
         model: network with blocks inserted by `insert`; its mode (train, eval) does not change.
         clips: its input [B, 3, T, H, W].
-        num_queries: maps of an NL block, which has one for each position: those of `spread_positions`. None returns the
+        num_queries: maps of an NL block, which has one for each position: those at `spread_points`. None returns the
             map of the central position.
 
     Returns:
@@ -52,33 +52,24 @@ def has_queries(block: nn.Module) -> bool:
     return "queries" in inspect.signature(cast(Any, block).attention).parameters
 
 
-def queries_of(sizes: Sequence[int], num_queries: int | None) -> list[tuple[int, ...]]:
-    """Positions whose maps `attention_maps` returns of an NL block.
-
-    Args:
-        sizes: (T, H, W) of the features.
-        num_queries: as there.
-    """
-    return [tuple(size // 2 for size in sizes)] if num_queries is None else spread_positions(sizes, num_queries)
-
-
-def spread_positions(sizes: Sequence[int], count: int) -> list[tuple[int, ...]]:
-    """Positions evenly over the frames of a clip, and each in another place, away from the border.
-
-    Args:
-        sizes: (T, H, W).
-        count: of them.
+def spread_points(count: int) -> list[tuple[float, float, float]]:
+    """Points of a clip, evenly over its frames and each at another place, away from the border.
 
     Returns:
-        (t, h, w) each; the same one twice only if there are fewer frames than `count` and the places are few.
+        (along the frames, from the top, from the left), in (0, 1) each.
     """
-    # In each axis of a frame, points k * a mod 1 for the plastic number's a: no two are near each other, however many.
-    steps = (0.5, 0.7548776662466927, 0.5698402909980532)
-    positions = []
+    # Places k * a mod 1 for the plastic number's a: no two are near each other, however many.
+    steps = (0.7548776662466927, 0.5698402909980532)
+    points = []
     for k in range(count):
-        along = [(k + 0.5) / count] + [0.15 + 0.7 * ((0.35 + k * step) % 1) for step in steps[1 : len(sizes)]]
-        positions.append(tuple(int(where * size) for where, size in zip(along, sizes, strict=True)))
-    return positions
+        down, right = (0.15 + 0.7 * ((0.35 + k * step) % 1) for step in steps)
+        points.append(((k + 0.5) / count, down, right))
+    return points
+
+
+def position_at(point: Sequence[float], sizes: Sequence[int]) -> tuple[int, ...]:
+    """Position of a point in features of sizes (T, H, W)."""
+    return tuple(int(where * size) for where, size in zip(point, sizes, strict=True))
 
 
 def _maps(block: nn.Module, x: Tensor, num_queries: int | None) -> Tensor:
@@ -87,7 +78,8 @@ def _maps(block: nn.Module, x: Tensor, num_queries: int | None) -> Tensor:
     if not has_queries(block):
         return attention(x)
     sizes = x.shape[2:]
-    return attention(x, queries=[flat_index(position, sizes) for position in queries_of(sizes, num_queries)])
+    points = [(0.5,) * len(sizes)] if num_queries is None else spread_points(num_queries)
+    return attention(x, queries=[flat_index(position_at(point, sizes), sizes) for point in points])
 
 
 def flat_index(position: Sequence[int], sizes: Sequence[int]) -> int:
