@@ -44,6 +44,12 @@ class CentralClip(NamedTuple):
     times: tuple[float, ...]
     unit: str
 
+    @property
+    def seconds_per_frame(self) -> float:
+        """Between neighbouring frames; 0.2 where that is unknown, or the clip is a still."""
+        span = self.times[-1] - self.times[0]
+        return span / (len(self.times) - 1) if self.unit and span > 0 else 0.2
+
 
 def central_clip(recognizer: Recognizes, path: str | Path) -> CentralClip:
     """The central square of the central clip (with spacing "slowfast": of the first, as in a validation).

@@ -117,7 +117,7 @@ def moving(
     canvas.draw()
     background = canvas.copy_from_bbox(figure.bbox)  # drawn once: texts and bars take most of the time
     for frame in range(len(frames)):
-        canvas.restore_region(background)  # type: ignore[attr-defined]
+        canvas.restore_region(background)
         for cell in cells:
             cell.draw(frame, _time(times[frame], unit))
         picture = np.asarray(canvas.buffer_rgba())[..., :3]
@@ -206,8 +206,9 @@ def _legend(axes: Axes, image: AxesImage, panel: Panel) -> None:
     if float(panel.values.max()) > panel.high:
         labels[-1] = f"\u2265 {labels[-1]}"
     bar.ax.set_yticklabels(labels, fontsize=7, color=INK)
-    for label, side in zip(bar.ax.get_yticklabels(), ("bottom", "center", "top"), strict=True):
-        label.set_verticalalignment(side)  # inside of the bar, so that rows do not touch
+    low, _, high = bar.ax.get_yticklabels()
+    low.set_verticalalignment("bottom")  # no text leaves the length of the bar: rows do not touch
+    high.set_verticalalignment("top")
     bar.ax.tick_params(length=2, pad=1)
     bar.ax.set_title(panel.unit, fontsize=7, color=INK, pad=4, loc="left")
 

@@ -20,13 +20,11 @@ from torch import Tensor, nn
 from gcvideo.errors import UsageError
 
 
-def grad_cam(
-    net: nn.Module, clips: Tensor, classes: Sequence[int] | None = None, layer: str | None = None
-) -> Tensor:
+def grad_cam(net: nn.Module, clips: Tensor, classes: Sequence[int] | None = None, layer: str | None = None) -> Tensor:
     """Maps of a class over the positions of a layer.
 
     Args:
-        net: [B, 3, T, H, W] -> logits [B, K]; call `eval()` before, because nothing here changes its mode.
+        net: [B, 3, T, H, W] -> logits [B, K], in evaluation mode; nothing here changes its mode.
         clips: its input.
         classes: index for each clip; default: of its largest logit.
         layer: name of a module with output [B, C, T', H', W']; default `last_stage`.
@@ -87,7 +85,5 @@ def _classes(logits: Tensor, classes: Sequence[int] | None) -> Tensor:
         return logits.argmax(dim=1)
     chosen = torch.as_tensor(classes, device=logits.device)
     if chosen.shape != logits.shape[:1] or chosen.min() < 0 or chosen.max() >= logits.shape[1]:
-        raise UsageError(
-            f"Grad-CAM: expected {len(logits)} classes in 0 to {logits.shape[1] - 1}, got {list(classes)}"
-        )
+        raise UsageError(f"Grad-CAM: expected {len(logits)} classes in 0 to {logits.shape[1] - 1}, got {list(classes)}")
     return chosen

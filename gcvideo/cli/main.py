@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from gcvideo import __version__, processes
-from gcvideo.cli import datasets, experiments, networks, relations
+from gcvideo.cli import analysis, datasets, experiments, networks, relations
 from gcvideo.cli.help import DESCRIPTIONS, stored_help
 from gcvideo.cli.parser import Verb
 from gcvideo.errors import GcvideoError
@@ -23,6 +23,8 @@ Video recognition with Global Context blocks.
   validate  one centre view of each validation video
   test      many views of each test video; writes report.json and report.html
   predict   print the labels of a video or a folder:    gcvideo predict --name demo --data.predict clip.mp4
+  analyze   what blocks depend on and attend to:        gcvideo analyze --name demo
+  attend    attention and Grad-CAM over a video:        gcvideo attend clip.mp4 --name demo
   sweep     compare variants over seeds:                gcvideo sweep configs/sweeps/relations.yaml
   export    weights under other projects' names:        gcvideo export best.ckpt out.pyth --layout pyslowfast
   table     parameters and MACs next to the published:  gcvideo table --markdown
@@ -47,7 +49,7 @@ written. The exit status is 1 if there is a problem. 'gcvideo fit --help' lists 
 TRAINING_VERBS = tuple(DESCRIPTIONS)
 """They read their arguments by LightningCLI; see `cli.training`."""
 
-VERBS: dict[str, Verb] = {**experiments.VERBS, **networks.VERBS, **datasets.VERBS, **relations.VERBS}
+VERBS: dict[str, Verb] = {**experiments.VERBS, **analysis.VERBS, **networks.VERBS, **datasets.VERBS, **relations.VERBS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
