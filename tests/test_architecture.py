@@ -57,7 +57,10 @@ FORBIDDEN = {
         "gcvideo.models", "gcvideo.blocks", "gcvideo.training", "gcvideo.analysis", "gcvideo.report", "gcvideo.sweep",
         "scipy", *FRAMEWORKS,
     ),
-    "analysis/*.py": ("gcvideo.data", "gcvideo.training", "gcvideo.report", *FRAMEWORKS),
+    "analysis/*.py": (
+        "gcvideo.training", "gcvideo.recognition", "gcvideo.report", "gcvideo.sweep", "gcvideo.dataset_tools",
+        "gcvideo.cli", *FRAMEWORKS,
+    ),
     "training/*.py": (
         "gcvideo.analysis", "gcvideo.report", "gcvideo.sweep", "gcvideo.dataset_tools", "gcvideo.cli", "matplotlib",
         "scipy",
@@ -66,6 +69,7 @@ FORBIDDEN = {
         "gcvideo.analysis", "gcvideo.cli", "gcvideo.report", "gcvideo.sweep", "gcvideo.dataset_tools", "scipy",
     ),
     "exporting/*.py": ("gcvideo.analysis", "gcvideo.cli", "gcvideo.sweep", "gcvideo.dataset_tools", "gcvideo.serving"),
+    "serving/*.py": ("gcvideo.cli", "gcvideo.report", "gcvideo.sweep", "gcvideo.dataset_tools", "gcvideo.training"),
     "training/package.py": ("torchvision", "gcvideo.data", "gcvideo.models", *FRAMEWORKS),
     "training/optim.py": ("gcvideo", "pytorch_lightning"),
     "fit_marker.py": ("gcvideo.training", "gcvideo.data", "torch", *FRAMEWORKS),
@@ -87,7 +91,8 @@ ONLY_IN = {
     "pytorchvideo": ("models/parts.py",),
     "scipy": ("sweep/statistics.py",),
     "matplotlib": (
-        "figures.py", "report/plots.py", "sweep/plot.py", "dataset_tools/histograms.py", "recognition/timeline_plot.py",
+        "figures.py", "analysis/drawing.py", "analysis/plots.py", "report/plots.py", "sweep/plot.py",
+        "dataset_tools/histograms.py", "recognition/timeline_plot.py",
     ),
     "jinja2": ("pages.py",),
     "av": (
@@ -95,6 +100,7 @@ ONLY_IN = {
         "data/decode/packets.py", "data/decode/pyav_reader.py",
     ),
     "safetensors": ("training/package.py",),
+    "gradio": ("serving/page.py",),
     "huggingface_hub": ("exporting/hub.py",),
     "onnxruntime": (),  # imported by its name in exporting/graph.py, because it is an extra
     "triton": ("blocks/triton_pooling.py",),

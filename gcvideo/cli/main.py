@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from gcvideo import __version__, processes
-from gcvideo.cli import datasets, experiments, networks, predict, relations
+from gcvideo.cli import analysis, datasets, experiments, networks, predict, relations, serve
 from gcvideo.cli.help import DESCRIPTIONS, stored_help
 from gcvideo.cli.parser import Verb
 from gcvideo.errors import GcvideoError
@@ -23,6 +23,9 @@ Video recognition with Global Context blocks.
   validate  one centre view of each validation video
   test      many views of each test video; writes report.json and report.html
   predict   labels of videos, or a timeline of one:     gcvideo predict clip.mp4 --name demo
+  analyze   what blocks depend on and attend to:        gcvideo analyze --name demo
+  attend    attention and Grad-CAM over a video:        gcvideo attend clip.mp4 --name demo
+  serve     a page to try a model in the browser:       gcvideo serve --name demo
   sweep     compare variants over seeds:                gcvideo sweep configs/sweeps/relations.yaml
   export    ONNX, torch.export, a package to share:     gcvideo export runs/demo demo.onnx
   table     parameters and MACs next to the published:  gcvideo table --markdown
@@ -47,7 +50,15 @@ written. The exit status is 1 if there is a problem. 'gcvideo fit --help' lists 
 TRAINING_VERBS = tuple(DESCRIPTIONS)
 """They read their arguments by LightningCLI; see `cli.training`."""
 
-VERBS: dict[str, Verb] = {**predict.VERBS, **experiments.VERBS, **networks.VERBS, **datasets.VERBS, **relations.VERBS}
+VERBS: dict[str, Verb] = {
+    **predict.VERBS,
+    **serve.VERBS,
+    **experiments.VERBS,
+    **analysis.VERBS,
+    **networks.VERBS,
+    **datasets.VERBS,
+    **relations.VERBS,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

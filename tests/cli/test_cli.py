@@ -42,7 +42,7 @@ def test_help_answers_at_once_and_names_every_verb(tmp_path):
     done = gcvideo("--help", cwd=tmp_path)
     assert time.perf_counter() - start < 3
     assert done.returncode == 0
-    for verb in ("fit", "validate", "test", "predict", "doctor", "sweep", "synth", "pairs", "table", "export"):
+    for verb in ("fit", "validate", "test", "predict", "serve", "doctor", "sweep", "synth", "pairs", "table", "export"):
         assert f"\n  {verb} " in done.stdout
 
 
@@ -52,7 +52,8 @@ def test_version_unknown_verb_and_no_verb(capsys):
     assert main(["train"]) == 2
     assert (
         "no verb 'train'; expected one of fit, validate, test, doctor, predict, "
-        "sweep, table, export, prepare, check, download, synth, pairs" in capsys.readouterr().err
+        "serve, sweep, analyze, attend, table, export, prepare, check, download, synth, pairs"
+        in capsys.readouterr().err
     )
     assert main([]) == 2
 
