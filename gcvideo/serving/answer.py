@@ -79,12 +79,17 @@ def answer(recognizer: Recognizer, path: Path, name: str, limits: Limits) -> Ans
         is_image = path.suffix.lower() in IMAGE_SUFFIXES
         timeline = b"" if is_image else plot(recognizer.timeline(path))
         overlays = _overlays(recognizer, path)
-    except VideoDecodeError as error:  # without the path, which is the server's
-        return Answer(f"{name} can't be read: {error.reason}", {}, b"", {})
+    except VideoDecodeError as error:
+        return Answer(f"{name} can't be read: {_without(path, error.reason)}", {}, b"", {})
     except GcvideoError as error:
-        return Answer(f"{name}: {str(error).replace(str(path), name)}", {}, b"", {})
+        return Answer(f"{name}: {_without(path, str(error))}", {}, b"", {})
     scores = dict(zip(prediction.names, prediction.probabilities, strict=True))
     return Answer(f"{name}: {prediction.names[0]} ({prediction.probabilities[0]:.0%})", scores, timeline, overlays)
+
+
+def _without(path: Path, text: str) -> str:
+    """A message without the folder of a file, which is the server's."""
+    return text.replace(str(path.absolute()), path.name).replace(str(path), path.name)
 
 
 def check_limits(path: Path, limits: Limits) -> None:

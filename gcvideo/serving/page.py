@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 UNANSWERED_S = 600  # after which an upload that nobody asked an answer for is deleted
+_UNUSED = "unused"
 _NOT_SENT = MappingProxyType({"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"})
 
 
@@ -101,6 +102,7 @@ def build(recognizer: Recognizer, examples: Examples, limits: Limits, uploads: P
         UsageError: gradio is not installed.
     """
     gradio = _gradio()
+    (uploads / _UNUSED).mkdir()
 
     def of_upload(file: str | None) -> list[Any]:
         if file is None:
@@ -125,6 +127,9 @@ def build(recognizer: Recognizer, examples: Examples, limits: Limits, uploads: P
         with gradio.Row():
             with gradio.Column(scale=1):
                 upload = gradio.File(label="Clip", file_types=list(SUFFIXES), elem_id="upload", height=140)
+                # For each upload it also makes an empty file there, which nothing uses: a folder of their own, because
+                # in that of the uploads they look like files that are being received.
+                upload.GRADIO_CACHE = str(uploads / _UNUSED)
                 example = gradio.Dropdown(
                     [*examples.files],
                     value=None,
@@ -184,6 +189,8 @@ def _delete(path: Path, uploads: Path) -> None:
     """Delete an upload and the folder that Gradio made for it; never a file that is not an upload."""
     if uploads.resolve() in path.resolve().parents:
         path.unlink(missing_ok=True)
+        for unused in (uploads / _UNUSED).iterdir():
+            unused.unlink(missing_ok=True)
         top = uploads / path.resolve().relative_to(uploads.resolve()).parts[0]
         if top.is_dir():
             shutil.rmtree(top, ignore_errors=True)

@@ -92,7 +92,8 @@ def upload(browser, path):
 
 
 def uploads(temporary):
-    return [path for path in temporary.rglob("*") if path.is_file()]
+    (folder,) = temporary.glob("gcvideo-serve-*")
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def pictures(browser, where):
@@ -113,7 +114,7 @@ def test_in_a_browser(served, browser, synthetic, tmp_path):
     assert first.startswith("data:image/gif;base64,")
     assert len(text(browser, "#scores").split("%")) > 3
     screenshot(browser, "upload.png")
-    wait(lambda: not uploads(temporary), "deletion of the upload", 10)
+    wait(lambda: not uploads(temporary), f"deletion of the upload, but {uploads(temporary)}", 10)
 
     browser.find_element("css selector", "#block input").click()
     options = wait(lambda: browser.find_elements("css selector", "[role=option]"), "blocks")
