@@ -62,7 +62,7 @@ def browser(tmp_path_factory):
     chrome.quit()
 
 
-def wait(condition, what, seconds=90):
+def wait(condition, what, seconds=240):
     end = time.time() + seconds
     while time.time() < end:
         if found := condition():
@@ -114,7 +114,7 @@ def test_in_a_browser(served, browser, synthetic, tmp_path):
     assert first.startswith("data:image/gif;base64,")
     assert len(text(browser, "#scores").split("%")) > 3
     screenshot(browser, "upload.png")
-    wait(lambda: not uploads(temporary), f"deletion of the upload, but {uploads(temporary)}", 10)
+    wait(lambda: not uploads(temporary), f"deletion of the upload, but {uploads(temporary)}", 60)
 
     browser.find_element("css selector", "#block input").click()
     options = wait(lambda: browser.find_elements("css selector", "[role=option]"), "blocks")
@@ -141,7 +141,7 @@ def test_in_a_browser(served, browser, synthetic, tmp_path):
     upload(browser, tmp_path / "large.mp4")
     wait(lambda: "exceeds" in text(browser).lower() or "larger" in text(browser).lower(), "message on the size")
     screenshot(browser, "large.png")
-    wait(lambda: not uploads(temporary), "deletion of all uploads", 10)
+    wait(lambda: not uploads(temporary), "deletion of all uploads", 60)
     assert requested_elsewhere(browser, url) == []
 
 
