@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from gcvideo import __version__, processes
-from gcvideo.cli import datasets, experiments, networks, relations, splits
+from gcvideo.cli import analysis, datasets, experiments, networks, predict, relations, serve, splits
 from gcvideo.cli.help import DESCRIPTIONS, stored_help
 from gcvideo.cli.parser import Verb
 from gcvideo.errors import GcvideoError
@@ -22,9 +22,12 @@ Video recognition with Global Context blocks.
   doctor    what is wrong with a training, before:      gcvideo doctor --config configs/demo.yaml
   validate  one centre view of each validation video
   test      many views of each test video; writes report.json and report.html
-  predict   print the labels of a video or a folder:    gcvideo predict --name demo --data.predict clip.mp4
+  predict   labels of videos, or a timeline of one:     gcvideo predict clip.mp4 --name demo
+  analyze   what blocks depend on and attend to:        gcvideo analyze --name demo
+  attend    attention and Grad-CAM over a video:        gcvideo attend clip.mp4 --name demo
+  serve     a page to try a model in the browser:       gcvideo serve --name demo
   sweep     compare variants over seeds:                gcvideo sweep configs/sweeps/relations.yaml
-  export    weights under other projects' names:        gcvideo export best.ckpt out.pyth --layout pyslowfast
+  export    ONNX, torch.export, a package to share:     gcvideo export runs/demo demo.onnx
   table     parameters and MACs next to the published:  gcvideo table --markdown
   download  Kinetics from its public mirror:            gcvideo download k400 raw/k400
   prepare   raw videos to a training-ready set:         gcvideo prepare raw/k400 data/k400 --annotations val.csv
@@ -33,7 +36,7 @@ Video recognition with Global Context blocks.
   synth     synthetic videos, classes are relations:    gcvideo synth data/synthetic
   pairs     the same of two real clips side by side:    gcvideo pairs data/ucf/manifest.csv data/pairs --first ...
 
-'gcvideo VERB --help' lists the options of a verb. fit, validate, test and predict take what users of Lightning know:
+'gcvideo VERB --help' lists the options of a verb. fit, validate and test take what users of Lightning know:
 --config FILE, --print_config, --ckpt_path FILE|last|best|auto, --trainer.max_epochs 8, --model.lr 0.1.
 """
 
@@ -48,7 +51,16 @@ written. The exit status is 1 if there is a problem. 'gcvideo fit --help' lists 
 TRAINING_VERBS = tuple(DESCRIPTIONS)
 """They read their arguments by LightningCLI; see `cli.training`."""
 
-VERBS: dict[str, Verb] = {**experiments.VERBS, **networks.VERBS, **datasets.VERBS, **splits.VERBS, **relations.VERBS}
+VERBS: dict[str, Verb] = {
+    **predict.VERBS,
+    **serve.VERBS,
+    **experiments.VERBS,
+    **analysis.VERBS,
+    **networks.VERBS,
+    **datasets.VERBS,
+    **splits.VERBS,
+    **relations.VERBS,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from gcvideo.files import replacing
 from gcvideo.training.best_checkpoint import BestCheckpoint
-from gcvideo.training.callbacks import BrokenVideos, FitMarker, PrintPredictions, Throughput
+from gcvideo.training.callbacks import BrokenVideos, FitMarker, Throughput
 from gcvideo.training.checkpoint_io import SafeCheckpointIO
 from gcvideo.training.doubts import Doubts
 from gcvideo.training.last_checkpoint import LastCheckpoint
@@ -26,7 +26,7 @@ class TrainerParts:
     """The parts for one verb.
 
     Args:
-        verb: "fit", "validate", "test" or "predict".
+        verb: "fit", "validate" or "test".
         run_dir: folder of the run.
         writes: whether the run writes into it.
     """
@@ -51,8 +51,7 @@ class TrainerParts:
         callbacks: list[Any] = [*own, BrokenVideos(), RandomState()]
         if trainer.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(_ProgressBar())
-        if self.verb != "predict":
-            callbacks.append(Doubts())
+        callbacks.append(Doubts())
         if self.verb == "fit":
             callbacks.append(Throughput())
             if saves:
@@ -65,8 +64,6 @@ class TrainerParts:
             from gcvideo.report.callback import TestReport  # no other verb needs the report
 
             callbacks.append(TestReport(self.run_dir, config.as_dict(), config.ckpt_path))
-        elif self.verb == "predict":
-            callbacks.append(PrintPredictions())
         if saves or self.verb != "fit":  # where nothing is saved, it stops on a signal
             callbacks.append(LastCheckpoint(self.run_dir / "checkpoints", config.save_every_minutes))
         return callbacks

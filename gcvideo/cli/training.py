@@ -1,11 +1,11 @@
-"""`fit`, `validate`, `test` and `predict`: LightningCLI with strict parsing and short errors.
+"""`fit`, `validate` and `test`: LightningCLI with strict parsing and short errors.
 
 - An unknown or abbreviated key, in YAML or on the command line, is an error with a suggestion; the exit status is 2.
 - A run lives in one folder, `<runs_dir>/<name>`: checkpoints/, tensorboard/, metrics/, config.yaml, report.*. One
   process works in it at a time. A second `fit` into it must ask to resume (`--ckpt_path auto`).
-- `--ckpt_path` takes a file, or of this run `last`, `best` or `auto`: see `cli.checkpoints`. `validate`, `test` and
-  `predict` use `best` by default, and take what the command line and the files do not set from the checkpoint and from
-  the run: see `cli.adopted`.
+- `--ckpt_path` takes a file, or of this run `last`, `best` or `auto`: see `cli.checkpoints`. `validate` and `test` use
+  `best` by default, and take what the command line and the files do not set from the checkpoint and from the run: see
+  `cli.adopted`.
 - `fit` takes its settings from the configuration only, also when it resumes.
 """
 
@@ -75,7 +75,7 @@ class GcvideoCLI(LightningCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """The one verb that runs: to build the parsers of all four costs a second."""
+        """The one verb that runs: to build the parsers of all three costs a second."""
         # No --weights_only: checkpoints are always read without running code, see `_prepare_subcommand_kwargs`.
         return {self.verb: LightningCLI.subcommands()[self.verb] | {"weights_only"}}
 
@@ -183,7 +183,7 @@ class GcvideoCLI(LightningCLI):
                 found, value = _look_up(settings, key)
                 if found and f"{group}.{key}" not in self.set_by_user:
                     config[group][key] = value
-        if self.verb != "predict" and config.data.manifest is None:
+        if config.data.manifest is None:
             raise UsageError(
                 f"{config.ckpt_path} does not belong to a run in {self.run_dir}, whose config.yaml would name the "
                 f"videos: pass --data.manifest"
@@ -268,7 +268,7 @@ _NOT_APPLICABLE = (
 
 
 def run(verb: str, args: Sequence[str]) -> int:
-    """Run `fit`, `validate`, `test` or `predict`; returns the exit status.
+    """Run `fit`, `validate` or `test`; returns the exit status.
 
     Raises:
         GcvideoError: a bad request, or videos that cannot be decoded.

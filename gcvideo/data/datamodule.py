@@ -73,7 +73,7 @@ class VideoDataModule(pl.LightningDataModule):
         num_workers: decoding processes for each device, at most 512.
         loading: batches of an evaluation, time-out, what happens with broken videos.
         seed: of the data order and of every random view.
-        predict: a video file or a folder of them, for `predict`.
+        predict: a video file or a folder of them, for `Trainer.predict`.
 
     `splits`, `clip`, `augment`, `views` and `loading` may also be mappings of their fields, which is their form in
     checkpoints.

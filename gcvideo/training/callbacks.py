@@ -11,7 +11,6 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from gcvideo.data.datamodule import VideoDataModule, VideoDataset
 from gcvideo.fit_marker import write_fit_marker
-from gcvideo.terminal import printable
 from gcvideo.training.task import VideoTask
 
 
@@ -93,33 +92,6 @@ class BrokenVideos(Callback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._warn_of_skipped(trainer, pl_module, "test")
-
-
-class PrintPredictions(Callback):
-    """Prints the best labels of each video as soon as they are known."""
-
-    def __init__(self, top: int = 5):
-        self.top = top
-
-    def on_predict_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if outputs is None:
-            return
-        names = cast(VideoTask, pl_module).class_names
-        videos = _data(trainer).datasets["predict"].videos
-        indices, scores = outputs  # [B], [B, K]
-        for index, video_scores in zip(indices.tolist(), scores, strict=True):
-            best = video_scores.topk(min(self.top, len(names)))
-            pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-            labels = ", ".join(f"{names[label]} {score:.3f}" for score, label in pairs)
-            print(printable(f"{videos[index].name}: {labels}"), flush=True)
 
 
 class FitMarker(Callback):

@@ -91,8 +91,7 @@ class Execution:
         compile: run the network through `torch.compile`.
         recompute: compute the features inside each residual block again in the backward pass instead of keeping them:
             a third of the memory for 4 % more time (docs/performance.md). Not with `compile`.
-        fuse: fold the batch norms into the convolutions for `test` and `predict`. A network with hooks of your own
-            stays as it is.
+        fuse: fold the batch norms into the convolutions for `test`. A network with hooks of your own stays as it is.
         max_clips: views that go through the network at once in an evaluation; null for all of a batch.
     """
 

@@ -40,6 +40,11 @@ def num_better(logits: Tensor, labels: Tensor) -> Tensor:
     return not_worse.sum(dim=-1) - 1  # [B, V]; the true class itself is no other
 
 
+def is_correct(scores: Tensor, label: int) -> bool:
+    """Whether the true class has the highest of the scores [K], and no other ties with it; see `num_better`."""
+    return int(num_better(scores[None, None], torch.tensor([label]))) == 0
+
+
 def predicted_classes(scores: Tensor, labels: Tensor) -> Tensor:
     """The class with the highest score, which is the true one only if no other ties with it; see `num_better`.
 

@@ -391,7 +391,7 @@ def test_other_verbs(faults, folder, message_of):
         ("test", "--name", "../x"): "that of a folder in runs_dir",
         ("validate", "--trainer.limit_val_batches=0", "--ckpt_path=x"): "leaves nothing to do for validate",
         ("test", "--trainer.limit_test_batches=0", "--ckpt_path=x"): "leaves nothing to do for test",
-        ("predict", "--name", "gone"): "no checkpoint",
+        ("predict", "x.mp4", "--name", "gone"): "no run or checkpoint runs/gone",
         ("sweep", "twice.yaml"): "twice.yaml:2: the key 'name' stands in line 1 already",
         ("sweep", "binary.yaml"): "binary.yaml",
         ("--config", "base.yaml", "fit"): "no verb '--config'",
