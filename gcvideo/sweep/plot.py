@@ -6,7 +6,7 @@ from itertools import cycle
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gcvideo.figures import BLUE, INK, MUTED, ORANGE, literal, png
+from gcvideo.figures import BLUE, INK, MUTED, ORANGE, PALETTE, literal, png
 from gcvideo.report.curves import Curves
 from gcvideo.report.interval import wilson
 from gcvideo.sweep.comparison import Row
@@ -114,5 +114,5 @@ def plot_classes(classes: Mapping[str, Mapping[str, ClassTop1]], baseline: str) 
 
 def _colours(variants: Iterable[str], baseline: str) -> list[str]:
     """A colour for each variant, grey for the baseline; from the eighth other variant on they repeat."""
-    colours = cycle((ORANGE, BLUE, "#0f9d76", "#9333ea", "#db2777", "#0891b2", "#854d0e"))
+    colours = cycle(PALETTE)
     return [MUTED if variant == baseline else next(colours) for variant in variants]
