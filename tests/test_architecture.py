@@ -59,14 +59,17 @@ FORBIDDEN = {
     ),
     "analysis/*.py": ("gcvideo.data", "gcvideo.training", "gcvideo.report", *FRAMEWORKS),
     "training/*.py": (
-        "gcvideo.analysis", "gcvideo.report", "gcvideo.sweep", "gcvideo.dataset_tools", "gcvideo.cli", "matplotlib",
-        "scipy",
+        "gcvideo.analysis", "gcvideo.report", "gcvideo.sweep", "gcvideo.comparison", "gcvideo.dataset_tools",
+        "gcvideo.cli", "matplotlib", "scipy",
     ),
     "training/optim.py": ("gcvideo", "pytorch_lightning"),
     "fit_marker.py": ("gcvideo.training", "gcvideo.data", "torch", *FRAMEWORKS),
     "training/metrics.py": ("gcvideo.data", "gcvideo.models", "pytorch_lightning"),
-    "report/*.py": ("gcvideo.sweep", "gcvideo.dataset_tools", "gcvideo.cli", "scipy"),
-    "sweep/*.py": ("gcvideo.dataset_tools", "gcvideo.cli"),
+    "report/*.py": ("gcvideo.sweep", "gcvideo.comparison", "gcvideo.dataset_tools", "gcvideo.cli", "scipy"),
+    "sweep/*.py": ("gcvideo.comparison", "gcvideo.dataset_tools", "gcvideo.cli"),
+    "comparison/*.py": (
+        "gcvideo.data", "gcvideo.models", "gcvideo.training", "gcvideo.dataset_tools", "gcvideo.cli", "torch", "scipy",
+    ),
     "cli/main.py": ("torch", "pytorch_lightning"),
 }  # fmt: skip
 
@@ -89,6 +92,7 @@ ONLY_IN = {
     ),
     "triton": ("blocks/triton_pooling.py",),
     "webdataset": (),
+    "shtab": ("cli/completion.py",),
     "jsonargparse": ("cli/training.py", "cli/trainer_parts.py", "cli/trusted.py"),
 }  # fmt: skip
 

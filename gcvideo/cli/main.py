@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from gcvideo import __version__, processes
-from gcvideo.cli import datasets, experiments, networks, relations
+from gcvideo.cli import completion, datasets, experiments, networks, relations
 from gcvideo.cli.help import DESCRIPTIONS, stored_help
 from gcvideo.cli.parser import Verb
+from gcvideo.cli.suggestions import meant_verb
 from gcvideo.errors import GcvideoError
 from gcvideo.garbage import imports_that_stay
 from gcvideo.terminal import printable, printable_warnings
@@ -24,12 +25,14 @@ Video recognition with Global Context blocks.
   test      many views of each test video; writes report.json and report.html
   predict   print the labels of a video or a folder:    gcvideo predict --name demo --data.predict clip.mp4
   sweep     compare variants over seeds:                gcvideo sweep configs/sweeps/relations.yaml
+  report    compare runs tested on the same videos:     gcvideo report runs/a runs/b
   export    weights under other projects' names:        gcvideo export best.ckpt out.pyth --layout pyslowfast
   table     parameters and MACs next to the published:  gcvideo table --markdown
   download  Kinetics from its public mirror:            gcvideo download k400 raw/k400
   prepare   raw videos to a training-ready set:         gcvideo prepare raw/k400 data/k400 --annotations val.csv
   check     find what is wrong with a data set:         gcvideo check data/k400/manifest.csv
   synth     synthetic videos, classes are relations:    gcvideo synth data/synthetic
+  completion verbs and options in the shell:           eval "$(gcvideo completion bash)"
   pairs     the same of two real clips side by side:    gcvideo pairs data/ucf/manifest.csv data/pairs --first ...
 
 'gcvideo VERB --help' lists the options of a verb. fit, validate, test and predict take what users of Lightning know:
@@ -47,7 +50,9 @@ written. The exit status is 1 if there is a problem. 'gcvideo fit --help' lists 
 TRAINING_VERBS = tuple(DESCRIPTIONS)
 """They read their arguments by LightningCLI; see `cli.training`."""
 
-VERBS: dict[str, Verb] = {**experiments.VERBS, **networks.VERBS, **datasets.VERBS, **relations.VERBS}
+VERBS: dict[str, Verb] = {
+    **experiments.VERBS, **networks.VERBS, **datasets.VERBS, **relations.VERBS, **completion.VERBS,
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,10 +96,10 @@ def _run(verb: str, args: list[str]) -> int:
 
         return run(verb, args)
     if verb not in VERBS:
-        print(
-            f"error: no verb {verb!r}; expected one of {', '.join((*TRAINING_VERBS, 'doctor', *VERBS))}",
-            file=sys.stderr,
-        )
+        verbs = (*TRAINING_VERBS, "doctor", *VERBS)
+        meant = meant_verb(verb, verbs)
+        hint = f"did you mean: {', '.join(meant)}?" if meant else f"expected one of {', '.join(verbs)}"
+        print(printable(f"error: no verb {verb!r}; {hint}"), "'gcvideo --help' lists them", sep="\n", file=sys.stderr)
         return 2
     return VERBS[verb].run(VERBS[verb].parser().parse_args(args))
 

@@ -55,3 +55,19 @@ def mean_interval(shares: Sequence[tuple[float, int]]) -> Interval:
         variance += smoothed * (1 - smoothed) / videos
     half = _Z * sqrt(variance) / len(shares)
     return Interval(max(0.0, mean - half), min(1.0, mean + half))
+
+
+def paired_interval(first_only: int, second_only: int, num_videos: int) -> Interval:
+    """Interval of the difference of two accuracies on the same videos (Agresti and Min, Statistics in Medicine 24:729).
+
+    The usual interval of the difference, after half a video has been added to each of the four cells: both right, only
+    the first, only the second, both wrong.
+
+    Args:
+        first_only, second_only: numbers of videos that only one of the two has right.
+        num_videos: N, at least 1.
+    """
+    first, second, total = first_only + 0.5, second_only + 0.5, num_videos + 2
+    difference = (first - second) / total
+    half = _Z * sqrt(first + second - (first - second) ** 2 / total) / total
+    return Interval(max(-1.0, difference - half), min(1.0, difference + half))
