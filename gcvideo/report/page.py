@@ -48,6 +48,7 @@ def render_page(
     return render(
         "report/page.html.j2",
         title=f"{title}: {model}",
+        lead=_lead(report),
         summary=summary,
         cards=_cards(summary),
         official=report.official,
@@ -66,6 +67,15 @@ def render_page(
         hyperparameters_note="Settings of the training; of the test only those that differ. Those that are null are "
         "left out.",
     )
+
+
+def _lead(report: Report) -> str:
+    """What was tested and how it was trained, in one sentence each."""
+    data, training = report.data, _training_text(report)
+    tested = (
+        f"Tested on the split {data.split} of {data.name} ({data.manifest}), {len(report.summary.per_class)} classes."
+    )
+    return f"{tested} Trained: {training}." if training else tested
 
 
 def _cards(summary: Summary) -> list[Card]:

@@ -91,7 +91,13 @@ def per_class_bars(classes: Sequence[ClassAccuracy]) -> bytes:
         ascending = [*ascending[:half], *ascending[-half:]]
     figure = Figure(figsize=(4, 0.6 + 0.24 * len(ascending)))
     axes = figure.add_subplot()
-    axes.barh([literal(name) for name, *_ in ascending], [top1 for _, top1, _ in ascending], color=BLUE, height=0.65)
+    axes.barh(
+        [literal(name) for name, *_ in ascending],
+        [top1 for _, top1, _ in ascending],
+        color=BLUE,
+        alpha=0.6,
+        height=0.65,
+    )
     for bar, (_, top1, interval) in enumerate(ascending):
         axes.plot(interval, [bar, bar], "-", lw=1.2, color=INK)
         axes.text(interval.high + 0.01, bar, f"{top1:.2f}", va="center", fontsize=8, color=MUTED)

@@ -117,6 +117,14 @@ class Report:
     commit: str | None
     written: str
 
+    def headline(self) -> str:
+        """The result in one line."""
+        summary = self.summary
+        return (
+            f"video top-1 {summary.video_top1:.3f} (95 %: {summary.video_top1_interval}), mean of the classes "
+            f"{summary.mean_class_top1:.3f}, {summary.evaluated} of {summary.listed} videos of split {self.data.split}"
+        )
+
     def json_text(self) -> str:
         """report.json; the accuracies are keys of the top level."""
         content = {

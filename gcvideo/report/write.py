@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.utilities.rank_zero import rank_zero_warn
+from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from gcvideo.analysis import MACS_COUNTER, count_macs, count_parameters
 from gcvideo.data.datamodule import VideoDataModule
@@ -62,6 +62,7 @@ def write_report(
         raise GcvideoError(
             f"can't write the report into {run_dir}: {error.strerror}; the same command resumes"
         ) from error
+    rank_zero_info(report.headline())
     # The examples decode videos again and run the network again: whatever fails there must not cost the results.
     try:
         write_text(files.page, _page(report, run_dir, task, dataset, results))

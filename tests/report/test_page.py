@@ -127,6 +127,10 @@ def test_the_training_is_told_and_another_split_replaces_nothing(tmp_path, teste
     assert (run / "predictions-test.csv").exists()
     assert report["training"] == facts
     assert (report["seed"], report["config"]["model"]) == (3, {"lr": 0.25, "blocks": "gc"})
+    assert (
+        f"Tested on the split test of {tmp_path.name} ({tmp_path}/manifest.csv), 3 classes. Trained: 5 epoch"
+        in page.text
+    )
     assert "training 5 epochs, 30 steps in 90 s on CPU best epoch 4, with val/x 0.500" in page.text
     assert "model.lr 0.25 1.0" in page.text
     checkpoint.write_bytes(b"of another fit, which has not finished")
