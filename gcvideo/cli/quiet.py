@@ -18,6 +18,12 @@ _WARNINGS = (
     ".*Consider setting `persistent_workers=True`.*",  # a test has one pass, and starts its workers once
     ".*is smaller than the logging interval Trainer.*",  # the figures of each epoch are logged in any case
 )
+_LOGGERS = (
+    "pytorch_lightning.utilities.rank_zero",
+    "pytorch_lightning.accelerators.cuda",
+    "lightning_fabric.utilities.distributed",
+    "lightning_fabric.utilities.seed",
+)
 _MESSAGES = re.compile(
     "|".join(
         (
@@ -26,6 +32,7 @@ _MESSAGES = re.compile(
             r"(\[rank: \d+\] )?Seed set to \d+",  # a setting of the user
             r"`Trainer\.\w+` stopped: `max_(epochs|steps)",  # the end that was asked for
             r"Restoring states from the checkpoint path",  # another message follows when they are restored
+            r"LOCAL_RANK: \d+ - CUDA_VISIBLE_DEVICES|Initializing distributed: |-+\ndistributed_backend=",  # as above
         )
     )
 )
@@ -35,7 +42,7 @@ def silence_foreign_messages() -> None:
     """Drop them, for the rest of the process."""
     for message in _WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed"):
+    for name in _LOGGERS:
         logging.getLogger(name).addFilter(_is_of_use)
 
 
