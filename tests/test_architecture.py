@@ -62,8 +62,8 @@ FORBIDDEN = {
         "gcvideo.cli", *FRAMEWORKS,
     ),
     "training/*.py": (
-        "gcvideo.analysis", "gcvideo.report", "gcvideo.sweep", "gcvideo.dataset_tools", "gcvideo.cli", "matplotlib",
-        "scipy",
+        "gcvideo.analysis", "gcvideo.report", "gcvideo.sweep", "gcvideo.comparison", "gcvideo.dataset_tools",
+        "gcvideo.cli", "matplotlib", "scipy",
     ),
     "recognition/*.py": (
         "gcvideo.analysis", "gcvideo.cli", "gcvideo.report", "gcvideo.sweep", "gcvideo.dataset_tools", "scipy",
@@ -74,8 +74,11 @@ FORBIDDEN = {
     "training/optim.py": ("gcvideo", "pytorch_lightning"),
     "fit_marker.py": ("gcvideo.training", "gcvideo.data", "torch", *FRAMEWORKS),
     "training/metrics.py": ("gcvideo.data", "gcvideo.models", "pytorch_lightning"),
-    "report/*.py": ("gcvideo.sweep", "gcvideo.dataset_tools", "gcvideo.cli", "scipy"),
-    "sweep/*.py": ("gcvideo.dataset_tools", "gcvideo.cli"),
+    "report/*.py": ("gcvideo.sweep", "gcvideo.comparison", "gcvideo.dataset_tools", "gcvideo.cli", "scipy"),
+    "sweep/*.py": ("gcvideo.comparison", "gcvideo.dataset_tools", "gcvideo.cli"),
+    "comparison/*.py": (
+        "gcvideo.data", "gcvideo.models", "gcvideo.training", "gcvideo.dataset_tools", "gcvideo.cli", "torch", "scipy",
+    ),
     "cli/main.py": ("torch", "pytorch_lightning"),
 }  # fmt: skip
 
@@ -105,6 +108,7 @@ ONLY_IN = {
     "onnxruntime": (),  # imported by its name in exporting/graph.py, because it is an extra
     "triton": ("blocks/triton_pooling.py",),
     "webdataset": (),
+    "shtab": ("cli/completion.py",),
     "jsonargparse": ("cli/training.py", "cli/trainer_parts.py", "cli/trusted.py"),
 }  # fmt: skip
 

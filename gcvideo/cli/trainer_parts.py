@@ -1,5 +1,7 @@
 """What the Trainer of a run has besides what the user configures: callbacks, loggers, plugins."""
 
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from gcvideo.training.callbacks import BrokenVideos, FitMarker, Throughput
 from gcvideo.training.checkpoint_io import SafeCheckpointIO
 from gcvideo.training.doubts import Doubts
 from gcvideo.training.last_checkpoint import LastCheckpoint
+from gcvideo.training.lines import ProgressLines, StartLine
 from gcvideo.training.precise_bn import PreciseBatchNorm
 from gcvideo.training.random_state import RandomState
 
@@ -46,16 +49,19 @@ class TrainerParts:
         for callback in own:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(self.run_dir / "checkpoints")  # where `--ckpt_path` looks
-        has_bar = any(isinstance(callback, ProgressBar) for callback in own)
+        has_own_bar = any(isinstance(callback, ProgressBar) for callback in own)
         saves = self.writes and self.verb == "fit" and trainer.get("enable_checkpointing") is not False
         callbacks: list[Any] = [*own, BrokenVideos(), RandomState()]
-        if trainer.get("enable_progress_bar") is not False and not has_bar:
+        if shows_bar(trainer) and not has_own_bar:
             callbacks.append(_ProgressBar())
+        elif not has_own_bar:
+            callbacks.append(ProgressLines())
         callbacks.append(Doubts())
         if self.verb == "fit":
-            callbacks.append(Throughput())
+            callbacks += [StartLine(), Throughput()]
             if saves:
-                callbacks += [self._best_checkpoint(trainer), FitMarker(self.run_dir)]
+                best = self._best_checkpoint(trainer)
+                callbacks += [best, FitMarker(self.run_dir, best, self._next_command(config))]
             if config.ema_decay is not None:
                 callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
             if config.precise_bn is not None:
@@ -67,6 +73,10 @@ class TrainerParts:
         if saves or self.verb != "fit":  # where nothing is saved, it stops on a signal
             callbacks.append(LastCheckpoint(self.run_dir / "checkpoints", config.save_every_minutes))
         return callbacks
+
+    def _next_command(self, config: Namespace) -> str:
+        runs_dir = [] if config.runs_dir == "runs" else ["--runs_dir", str(config.runs_dir)]
+        return shlex.join(["gcvideo", "test", "--name", str(config.name), *runs_dir])
 
     def _best_checkpoint(self, trainer: Any) -> ModelCheckpoint:
         """best.ckpt by validation accuracy."""
@@ -92,6 +102,12 @@ class TrainerParts:
         own = list(requested) if isinstance(requested, list | tuple) else [] if requested is None else [requested]
         has_io = any(isinstance(plugin, CheckpointIO) for plugin in own)
         return own if has_io else [*own, SafeCheckpointIO()]
+
+
+def shows_bar(trainer: Any) -> bool:
+    """Whether a progress bar is shown: where the user asks for it, else on a terminal."""
+    requested = trainer.get("enable_progress_bar")
+    return sys.stdout.isatty() if requested is None else bool(requested)
 
 
 class SaveConfig(SaveConfigCallback):

@@ -50,11 +50,9 @@ def test_version_unknown_verb_and_no_verb(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == "gcvideo 0.1.0\n"
     assert main(["train"]) == 2
-    assert (
-        "no verb 'train'; expected one of fit, validate, test, doctor, predict, "
-        "serve, sweep, analyze, attend, table, export, prepare, check, download, synth, pairs"
-        in capsys.readouterr().err
-    )
+    assert "error: no verb 'train'; did you mean: fit?" in capsys.readouterr().err
+    assert main(["xyzzy"]) == 2
+    assert "error: no verb 'xyzzy'; expected one of fit, validate, test, " in capsys.readouterr().err
     assert main([]) == 2
 
 
@@ -76,6 +74,9 @@ def test_synth(tmp_path, capsys):
         (["--trainer.max_epoch", "1"], ("trainer.max_epoch", "trainer.max_epochs")),
         (["--data.batchsize", "1"], ("data.batchsize", "data.batch_size")),
         (["--model.blcks", "gc5"], ("model.blcks", "model.blocks")),
+        (["--learning-rate", "1"], ("learning-rate", "did you mean: model.lr")),
+        (["--lr", "1"], ("did you mean: model.lr",)),
+        (["--epochs", "3"], ("did you mean: trainer.max_epochs",)),
         (["--model.block.ratio", "wide", "--model.blocks", "gc_all"], ("model.block.ratio", "wide")),
         (["--model.optim.lr_batch", "many"], ("model.optim.lr_batch", "many")),
         (["--model.blocks", "gcb"], ("model.blocks", "gc_all")),
@@ -93,6 +94,7 @@ def test_a_wrong_argument_is_a_short_error(monkeypatch, capsys, arguments, expec
     (
         ("model:\n  attn: gc5\n", ("model.attn",)),
         ("model:\n  block_s: gc5\n", ("model.block_s", "model.blocks")),
+        ("model:\n  learning_rate: 1\n", ("model.learning_rate", "did you mean: model.lr")),
         ("trainer:\n  max_epoch: 5\n", ("trainer.max_epoch", "trainer.max_epochs")),
         ("modle:\n  lr: 1\n", ("modle",)),
         ("model:\n  blocks: gcb\n", ("model.blocks", "gcb")),
