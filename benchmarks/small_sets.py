@@ -6,6 +6,7 @@ VIDEOS holds ucf6/ (six classes of UCF-101, official split 1) and mhi3/ (27 clip
 
 - actions: 30 clips of each class to train, 6 of other groups to validate, the official test videos of the six classes.
 - motions: the same clips played forwards, backwards, fast and slowly; which one is the class, and no scene has one.
+- ucf6: all official training videos, of which 3 groups of each class validate; only on request.
 - gestures: two persons to train, the third to test; all three turns, whose videos are counted together.
 
 A seed draws the training clips and initialises the network. The probe is a logistic regression on the mean absolute
@@ -66,8 +67,8 @@ def write(manifest: Path, rows: Sequence[Row]) -> Path:
     return manifest
 
 
-def draw(rows: Sequence[Row], seed: int) -> list[Row]:
-    """TRAIN and VAL clips of each class, of different groups, from the official training videos; all test videos."""
+def draw(rows: Sequence[Row], seed: int, train: int | None = TRAIN, val: int | None = VAL) -> list[Row]:
+    """So many clips of each class, of different groups, from the official training videos; all test videos."""
     rng = np.random.default_rng(seed)
     chosen = [row._replace(split="test") for row in rows if row.split == "val"]
     for label in sorted({row.label for row in rows}):
@@ -75,8 +76,8 @@ def draw(rows: Sequence[Row], seed: int) -> list[Row]:
         groups = sorted({row.group for row in own})
         held_out = {groups[index] for index in rng.permutation(len(groups))[:3]}
         order = [own[index] for index in rng.permutation(len(own))]
-        chosen += [row for row in order if row.group not in held_out][:TRAIN]
-        chosen += [row._replace(split="val") for row in order if row.group in held_out][:VAL]
+        chosen += [row for row in order if row.group not in held_out][:train]
+        chosen += [row._replace(split="val") for row in order if row.group in held_out][:val]
     return chosen
 
 
@@ -115,7 +116,10 @@ class Problem(NamedTuple):
 
 def problems(videos: Path, out: Path, seed: int, names: Sequence[str]) -> Iterator[Problem]:
     """The sets as one seed draws them."""
-    drawn = draw(read(videos / "ucf6" / "manifest.csv"), seed)
+    ucf6 = read(videos / "ucf6" / "manifest.csv")
+    drawn = draw(ucf6, seed)
+    if "ucf6" in names:
+        yield Problem("ucf6", [write(out / f"ucf6-{seed}.csv", draw(ucf6, seed, None, None))])
     if "actions" in names:
         yield Problem("actions", [write(out / f"actions-{seed}.csv", drawn)])
     if "motions" in names:
