@@ -35,6 +35,7 @@ from gcvideo.dataset_tools.h264 import write_video
 from gcvideo.sweep.statistics import paired_test
 
 ROOT = Path(__file__).parent.parent
+SMALL = "configs/small.yaml"
 TRAIN, VAL = 30, 6  # clips of a class
 SIDE, TIMES = 16, 16  # of the probe
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -179,7 +180,9 @@ def probe(manifest: Path, cache: dict[str, NDArray[np.float64]]) -> list[int]:
     return right
 
 
-def train(manifest: Path, out: Path, name: str, seed: int, config: Path, options: Sequence[str]) -> tuple[int, int]:
+def train(
+    manifest: Path, out: Path, name: str, seed: int, configs: Sequence[str], options: Sequence[str]
+) -> tuple[int, int]:
     """Right test videos of the recipe, and their number."""
     report = out / "runs" / name / "report.json"
     if not report.exists():
@@ -188,7 +191,7 @@ def train(manifest: Path, out: Path, name: str, seed: int, config: Path, options
         data = [f"--data.manifest={manifest}", "--data.root=/", f"--seed_everything={seed}"]
         without = [] if has_val else ["--trainer.limit_val_batches=0"]
         gcvideo = [sys.executable, "-m", "gcvideo"]
-        # The file first: what comes later wins.
+        # The files first: what comes later wins.
         subprocess.run(
             [*gcvideo, "fit", f"--config={config}", *common, *data, *without, *options], check=True, cwd=ROOT
         )
@@ -203,7 +206,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sets", nargs="+", default=["actions", "motions", "gestures"])
-    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "small.yaml")
+    parser.add_argument("--config", action="append", help="of the recipe; several, of which later ones win")
     parser.add_argument("--name", default="recipe", help="of the recipe: its runs are NAME-SET-SEED")
     parser.add_argument("--probe_only", action="store_true")
     args, options = parser.parse_known_args()  # the rest goes to `gcvideo fit`
@@ -219,7 +222,9 @@ def main() -> None:
             if not args.probe_only:
                 names = [f"{args.name}-{manifest.stem}-{seed}" for manifest in problem.manifests]
                 pairs = zip(problem.manifests, names, strict=True)
-                results = [train(manifest, args.out, name, seed, args.config, options) for manifest, name in pairs]
+                results = [
+                    train(manifest, args.out, name, seed, args.config or [SMALL], options) for manifest, name in pairs
+                ]
                 ours = sum(right for right, _ in results) / sum(total for _, total in results)
             table.setdefault(problem.name, []).append((best, ours))
             print(f"{problem.name} seed {seed}: probe {best:.3f}, {args.name} {ours:.3f}", flush=True)
