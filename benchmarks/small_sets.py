@@ -191,10 +191,8 @@ def train(
         data = [f"--data.manifest={manifest}", "--data.root=/", f"--seed_everything={seed}"]
         without = [] if has_val else ["--trainer.limit_val_batches=0"]
         gcvideo = [sys.executable, "-m", "gcvideo"]
-        # The files first: what comes later wins.
-        subprocess.run(
-            [*gcvideo, "fit", f"--config={config}", *common, *data, *without, *options], check=True, cwd=ROOT
-        )
+        files = [f"--config={config}" for config in configs]  # first: what comes later wins
+        subprocess.run([*gcvideo, "fit", *files, *common, *data, *without, *options], check=True, cwd=ROOT)
         subprocess.run([*gcvideo, "test", *common], check=True, cwd=ROOT)
     result = json.loads(report.read_text())
     return round(result["video_top1"] * result["evaluated"]), result["evaluated"]
