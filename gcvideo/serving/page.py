@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 UNANSWERED_S = 600  # after which an upload that nobody asked an answer for is deleted
-_UNUSED = "unused"
 _NOT_SENT = MappingProxyType({"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"})
 
 
@@ -102,16 +101,15 @@ def build(recognizer: Recognizer, examples: Examples, limits: Limits, uploads: P
         UsageError: gradio is not installed.
     """
     gradio = _gradio()
-    (uploads / _UNUSED).mkdir()
 
-    def of_upload(file: str | None) -> list[Any]:
-        if file is None:
+    def of_upload(upload: dict[str, Any] | None) -> list[Any]:
+        path = _upload_at(upload, uploads)
+        if path is None:
             return [None, *_shown(gradio, Answer("", {}, b"", {}))]
-        path = Path(file)
         try:
             return [None, *_shown(gradio, _answered(recognizer, path, limits))]
         finally:
-            _delete(path, uploads)
+            shutil.rmtree(path.parent, ignore_errors=True)
 
     def of_example(name: str | None) -> list[Any]:
         path = examples.files.get(name or "")
@@ -127,9 +125,6 @@ def build(recognizer: Recognizer, examples: Examples, limits: Limits, uploads: P
         with gradio.Row():
             with gradio.Column(scale=1):
                 upload = gradio.File(label="Clip", file_types=list(SUFFIXES), elem_id="upload", height=140)
-                # For each upload it also makes an empty file there, which nothing uses: a folder of their own, because
-                # in that of the uploads they look like files that are being received.
-                upload.GRADIO_CACHE = str(uploads / _UNUSED)
                 example = gradio.Dropdown(
                     [*examples.files],
                     value=None,
@@ -146,7 +141,8 @@ def build(recognizer: Recognizer, examples: Examples, limits: Limits, uploads: P
         overlays = gradio.State({}, time_to_live=UNANSWERED_S)
         outputs = [message, scores, timeline, block, overlay, overlays]
         options = {"api_visibility": "private", "concurrency_id": "model", "concurrency_limit": 1}
-        upload.upload(of_upload, upload, [upload, *outputs], **options)
+        # Gradio's own reading of an upload would leave a copy and an empty file.
+        upload.upload(of_upload, upload, [upload, *outputs], preprocess=False, **options)
         example.input(of_example, example, outputs, **options)
         block.input(_overlay, [block, overlays], overlay, api_visibility="private")
     return page
@@ -185,15 +181,16 @@ def _plain(text: str) -> str:
     return "".join(f"&#{ord(c)};" if c in "`*_|<>[]#&\\!$" else c for c in " ".join(text.split()))
 
 
-def _delete(path: Path, uploads: Path) -> None:
-    """Delete an upload and the folder that Gradio made for it; never a file that is not an upload."""
-    if uploads.resolve() in path.resolve().parents:
-        path.unlink(missing_ok=True)
-        for unused in (uploads / _UNUSED).iterdir():
-            unused.unlink(missing_ok=True)
-        top = uploads / path.resolve().relative_to(uploads.resolve()).parts[0]
-        if top.is_dir():
-            shutil.rmtree(top, ignore_errors=True)
+def _upload_at(upload: dict[str, Any] | None, uploads: Path) -> Path | None:
+    """Path of what the browser says it has uploaded; None for a path that is not one of an upload.
+
+    Gradio puts each upload into a folder of its own.
+    """
+    try:
+        path = Path((upload or {})["path"]).resolve()
+    except (KeyError, TypeError, ValueError, OSError):
+        return None
+    return path if path.parent.parent == uploads.resolve() and path.is_file() else None
 
 
 def _gradio() -> Any:
