@@ -100,21 +100,7 @@ def build(recognizer: Recognizer, examples: Examples, limits: Limits, uploads: P
     Raises:
         UsageError: gradio is not installed.
     """
-    gradio = _gradio()
-
-    def of_upload(upload: dict[str, Any] | None) -> list[Any]:
-        path = _upload_at(upload, uploads)
-        if path is None:
-            return [None, *_shown(gradio, Answer("", {}, b"", {}))]
-        try:
-            return [None, *_shown(gradio, _answered(recognizer, path, limits))]
-        finally:
-            shutil.rmtree(path.parent, ignore_errors=True)
-
-    def of_example(name: str | None) -> list[Any]:
-        path = examples.files.get(name or "")
-        return _shown(gradio, Answer("", {}, b"", {}) if path is None else _answered(recognizer, path, limits))
-
+    gradio, answers = _gradio(), _Answers(recognizer, examples, limits, uploads)
     with gradio.Blocks(
         title=f"gcvideo: {recognizer.name}", analytics_enabled=False, delete_cache=(60, UNANSWERED_S)
     ) as page:
@@ -142,22 +128,48 @@ def build(recognizer: Recognizer, examples: Examples, limits: Limits, uploads: P
         outputs = [message, scores, timeline, block, overlay, overlays]
         options = {"api_visibility": "private", "concurrency_id": "model", "concurrency_limit": 1}
         # Gradio's own reading of an upload would leave a copy and an empty file.
-        upload.upload(of_upload, upload, [upload, *outputs], preprocess=False, **options)
-        example.input(of_example, example, outputs, **options)
+        upload.upload(answers.of_upload, upload, [upload, *outputs], preprocess=False, **options)
+        example.input(answers.of_example, example, outputs, **options)
         block.input(_overlay, [block, overlays], overlay, api_visibility="private")
     return page
 
 
-def _answered(recognizer: Recognizer, path: Path, limits: Limits) -> Answer:
-    try:
-        return answer(recognizer, path, path.name, limits)
-    except Exception:  # a visitor gets no traceback, and the page stays up
-        log.exception("%s could not be answered", path.name)
-        return Answer(f"{path.name} could not be answered; the server's log says why", {}, b"", {})
+@dataclass(frozen=True)
+class _Answers:
+    """What the page does on events; the arguments are those of `build`."""
+
+    recognizer: Recognizer
+    examples: Examples
+    limits: Limits
+    uploads: Path
+
+    def of_upload(self, upload: dict[str, Any] | None) -> list[Any]:
+        path = _upload_at(upload, self.uploads)
+        try:
+            return [None, *self._values(path)]  # None: the field is ready for the next clip
+        finally:
+            if path is not None:
+                shutil.rmtree(path.parent, ignore_errors=True)
+
+    def of_example(self, name: str | None) -> list[Any]:
+        return self._values(self.examples.files.get(name or ""))
+
+    def _values(self, path: Path | None) -> list[Any]:
+        if path is None:
+            return _shown(_NOTHING)
+        try:
+            return _shown(answer(self.recognizer, path, path.name, self.limits))
+        except Exception:  # a visitor gets no traceback, and the page stays up
+            log.exception("%s could not be answered", path.name)
+            return _shown(_NOTHING._replace(message=f"{path.name} could not be answered; the server's log says why"))
 
 
-def _shown(gradio: Any, found: Answer) -> list[Any]:
+_NOTHING = Answer("", {}, b"", {})
+
+
+def _shown(found: Answer) -> list[Any]:
     """Values of the components of the answer."""
+    gradio = _gradio()
     pictures = {name: data_uri(content, "gif") for name, content in found.overlays.items()}
     first = next(iter(pictures), None)
     return [
