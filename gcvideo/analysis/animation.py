@@ -16,7 +16,8 @@ def gif(pictures: Sequence[NDArray[np.uint8]], seconds: float) -> bytes:
         seconds: that each is shown; GIF counts in hundredths, and browsers show none for less than two.
     """
     # One palette for all pictures: with one for each, what stands still flickers.
-    palette = Image.fromarray(np.concatenate([pictures[0], pictures[-1]])).quantize(256, dither=Image.Dither.NONE)
+    sample = np.concatenate([picture[::4, ::4] for picture in pictures])
+    palette = Image.fromarray(sample).quantize(256, dither=Image.Dither.NONE)
     frames = [Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     stream = io.BytesIO()
     duration_ms = max(round(seconds * 100), 2) * 10

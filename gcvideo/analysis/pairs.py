@@ -14,7 +14,7 @@ itself, and each has its own mean:
     both differ                    N (T - 1) (S - 1)
 
 The cosine has a closed form: a sum of cos(v_i, v_j) over all pairs of a set is the squared length of the sum of its
-unit vectors. The JSD has none; it is evaluated pair by pair, one query at a time.
+unit vectors. The JSD has none; it is evaluated pair by pair, some queries at a time.
 
 Letters: T frames, S places of a frame (H*W), N = T*S positions, D length of a vector, M keys of an attention map.
 """
@@ -26,6 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NAN = float("nan")
+
+_MAX_MIXED = 2**22  # numbers of mixtures of maps that are in memory at a time
 
 
 class PairMeans(NamedTuple):
@@ -39,8 +41,7 @@ class PairMeans(NamedTuple):
 
 def weighted(num_frames: int, num_places: int, other_frame: float, other_place: float, other_both: float) -> PairMeans:
     """Means of the three kinds, and of all N^2 pairs, in which each kind counts by its number."""
-    n = num_frames * num_places
-    counts = (n * (num_frames - 1), n * (num_places - 1), n * (num_frames - 1) * (num_places - 1))
+    n, counts = num_frames * num_places, _counts(num_frames, num_places)
     kinds = (other_frame, other_place, other_both)
     # The N pairs of a position with itself have distance 0. Kinds without pairs are NaN: not multiplied by 0.
     total = sum(count * mean for count, mean in zip(counts, kinds, strict=True) if count)
@@ -80,8 +81,7 @@ class CosineSums:
             same_frame - self._selves,
             everywhere - same_frame - self._squares_by_place + self._selves,
         )
-        n = num_frames * num_places
-        counts = (n * (num_frames - 1), n * (num_places - 1), n * (num_frames - 1) * (num_places - 1))
+        counts = _counts(num_frames, num_places)
         kinds = (_distance(total, count) for total, count in zip(sums, counts, strict=True))
         return weighted(num_frames, num_places, *kinds)
 
@@ -106,20 +106,24 @@ def jensen_shannon(maps: Tensor, num_frames: int | None = None, num_places: int 
         num_frames, num_places: T and S of the clip, if these queries are a sample of them (every chosen place in every
             chosen frame). The mean of each kind is then an unbiased estimate; with all queries, everything is exact.
     """
-    num_queries = maps.shape[0] * maps.shape[1]
+    t, s = maps.shape[:2]
     rows = maps.flatten(0, 1).double()  # [q, M]
     entropies = torch.special.entr(rows).sum(dim=1)  # [q]
-    frame = torch.arange(maps.shape[0], device=maps.device).repeat_interleave(maps.shape[1])
-    place = torch.arange(maps.shape[1], device=maps.device).repeat(maps.shape[0])
-    sums, counts = torch.zeros(3), [0, 0, 0]
-    sums = sums.double().to(maps.device)
-    for query in range(num_queries - 1):
-        later = slice(query + 1, None)  # the divergence is symmetric: each pair once
-        mixture = torch.special.entr((rows[query] + rows[later]) / 2).sum(dim=1)
-        divergences = (mixture - (entropies[query] + entropies[later]) / 2).clamp(min=0)
-        same_frame, same_place = frame[later] == frame[query], place[later] == place[query]
-        for kind, of_kind in enumerate((same_place, same_frame, ~same_place & ~same_frame)):
-            sums[kind] += divergences[of_kind].sum()
-            counts[kind] += int(of_kind.sum())
-    kinds = [total / count if count else NAN for total, count in zip(sums.tolist(), counts, strict=True)]
-    return weighted(num_frames or maps.shape[0], num_places or maps.shape[1], *kinds)
+    total = same_place = same_frame = 0.0
+    for part in torch.arange(t * s, device=maps.device).split(max(_MAX_MIXED // rows.numel(), 1)):
+        mixed = torch.special.entr((rows[part, None] + rows) / 2).sum(dim=2)  # [part, q]
+        # H((p + q) / 2) - (H(p) + H(q)) / 2 is the same as the definition; rounding may leave -1e-17.
+        divergences = (mixed - (entropies[part, None] + entropies) / 2).clamp(min=0).unflatten(1, (t, s))
+        own, frame, place = torch.arange(len(part), device=maps.device), part // s, part % s
+        total += float(divergences.sum())
+        same_place += float(divergences[own, :, place].sum())
+        same_frame += float(divergences[own, frame].sum())
+    sums = (same_place, same_frame, total - same_place - same_frame)
+    kinds = (total / count if count else NAN for total, count in zip(sums, _counts(t, s), strict=True))
+    return weighted(num_frames or t, num_places or s, *kinds)
+
+
+def _counts(num_frames: int, num_places: int) -> tuple[int, int, int]:
+    """Numbers of ordered pairs of the three kinds."""
+    n = num_frames * num_places
+    return n * (num_frames - 1), n * (num_places - 1), n * (num_frames - 1) * (num_places - 1)

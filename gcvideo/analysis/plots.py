@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gcvideo.analysis.measure import KINDS, PAIRED
 from gcvideo.analysis.published import PUBLISHED
@@ -117,6 +118,7 @@ def _in_time(axes: Axes, shown: dict[str, Summary]) -> None:
         )  # fmt: skip
     axes.axhline(1, lw=0.8, ls=":", color=MUTED)
     axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("frame of the features", color=INK, fontsize=9)
     axes.set_ylabel("attention, x uniform", color=INK, fontsize=9)
     axes.tick_params(labelsize=8)

@@ -109,6 +109,8 @@ def notes(analysis: Analysis) -> list[str]:
     found = [f"{analysis.clips} videos of {analysis.manifest}, split {analysis.split!r}{broken}; one clip of each."]
     if analysis.non_local:
         found.append(f"{NOTE}.")
+    if any("cos_output" not in block.overall.mean for block in analysis.blocks):
+        found.append("No output: the last layer of the block is zero, as before training.")
     if any(block.is_sampled for block in analysis.blocks):
         found.append(
             f"JSD: an estimate from {analysis.num_queries} queries of a clip, drawn with seed {analysis.seed}."

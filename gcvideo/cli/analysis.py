@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,11 +30,11 @@ def analyze_parser() -> argparse.ArgumentParser:
     parser.add_argument("--manifest", help="videos; default: that of the run")
     parser.add_argument("--root", help="folder that the paths of the manifest are relative to")
     parser.add_argument("--split", default="val", help="which videos of the manifest; all: every video")
-    parser.add_argument("--limit", type=positive_int, metavar="N", help="analyse N videos, evenly over the manifest")
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="analyse N of the videos, drawn at random")
     parser.add_argument(
         "--queries", type=positive_int, default=128, help="queries of a clip between which the JSD is computed, at most"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draw of these queries")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw of videos and queries")
     parser.add_argument("--out", help="folder to write into; default: analysis, in the folder of the run")
     return parser
 
@@ -47,7 +48,7 @@ def run_analyze(args: argparse.Namespace) -> int:
 
     recognizer = _load(args)
     manifest, videos = _videos(args, recognizer)
-    chosen = _spread(len(videos), args.limit)
+    chosen = _chosen(len(videos), args.limit, args.seed)
     broken: list[str] = []
     clips = _clips(recognizer, videos, chosen, broken)
     blocks = analyse(recognizer.task.net, clips, recognizer.class_names, args.queries, args.seed)
@@ -176,11 +177,11 @@ def _videos(args: argparse.Namespace, recognizer: Recognizer) -> tuple[str, Vide
     return str(manifest), read_manifest(manifest, split, root, recognizer.class_names, outside_root)
 
 
-def _spread(count: int, limit: int | None) -> list[int]:
-    """Indices of `limit` of `count` videos, evenly: manifests are often sorted by class."""
+def _chosen(count: int, limit: int | None, seed: int) -> list[int]:
+    """Indices of `limit` of `count` videos at random: manifests are often sorted by class, or repeat the classes."""
     if limit is None or limit >= count:
         return list(range(count))
-    return [index * count // limit for index in range(limit)]
+    return sorted(random.Random(seed).sample(range(count), limit))
 
 
 def _clips(recognizer: Recognizer, videos: Videos, chosen: list[int], broken: list[str]) -> Iterator[LabelledClip]:

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gcvideo.analysis import pairs
 from gcvideo.analysis.pairs import CosineSums, cosine_distances, jensen_shannon
 
 
@@ -57,6 +58,13 @@ def test_parts_of_the_places_give_the_same_means_as_all_at_once():
     for part in vectors.split(4, dim=1):
         sums.add(part)
     assert sums.means() == pytest.approx(cosine_distances(vectors), abs=1e-12)
+
+
+def test_blocks_of_queries_give_the_same_divergences_as_all_at_once(monkeypatch):
+    maps = torch.rand(3, 4, 6).double().softmax(2)
+    expected = jensen_shannon(maps)
+    monkeypatch.setattr(pairs, "_MAX_MIXED", 5 * 12 * 6)  # five queries at a time
+    assert jensen_shannon(maps) == pytest.approx(expected, abs=1e-12)
 
 
 def test_equal_vectors_have_distance_zero():
