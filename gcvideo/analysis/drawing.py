@@ -13,6 +13,7 @@ import numpy as np
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
@@ -35,8 +36,9 @@ class Panel:
         detail: second line of its title; "" for none.
         values: [T', H', W'].
         unit: of the values, for the legend.
-        low, high: values at the ends of the colours; what is above `high` has its colour.
+        low, high: values at the ends of the colours.
         query: point (along the frames, from the top, from the left) whose map it is, in [0, 1) each.
+        gamma: exponent of the colours' scale; below 1 it tells small values apart where few are large.
     """
 
     block: str
@@ -46,6 +48,7 @@ class Panel:
     low: float
     high: float
     query: tuple[float, float, float] | None = None
+    gamma: float = 1.0
 
     @property
     def title(self) -> str:
@@ -182,7 +185,8 @@ def _time(time: float, unit: str) -> str:
 
 
 def _coloured(axes: Axes, values: NDArray[np.float32], panel: Panel) -> AxesImage:
-    return axes.imshow(values, cmap=COLOURS, vmin=panel.low, vmax=panel.high, alpha=OPACITY)
+    norm = PowerNorm(panel.gamma, panel.low, panel.high, clip=True)
+    return axes.imshow(values, cmap=COLOURS, norm=norm, alpha=OPACITY)
 
 
 def _mark(axes: Axes, panel: Panel, frame: int, num_frames: int, side: int) -> list[Line2D]:
@@ -200,12 +204,11 @@ def _mark(axes: Axes, panel: Panel, frame: int, num_frames: int, side: int) -> l
 def _legend(axes: Axes, image: AxesImage, panel: Panel) -> None:
     """The bar of colours with its values, right of the axes."""
     inside = axes.inset_axes((1.04, 0.0, 0.06, 1.0))
-    ticks = [panel.low, (panel.low + panel.high) / 2, panel.high]
+    middle = panel.low + (panel.high - panel.low) * 0.5 ** (1 / panel.gamma)
+    ticks = [panel.low, middle, panel.high]
     bar = axes.figure.colorbar(image, cax=inside, ticks=ticks)
-    labels = [f"{tick:.3g}" for tick in ticks]
-    if float(panel.values.max()) > panel.high:
-        labels[-1] = f"\u2265 {labels[-1]}"
-    bar.ax.set_yticklabels(labels, fontsize=7, color=INK)
+    bar.ax.set_yticklabels([f"{tick:.3g}" for tick in ticks], fontsize=7, color=INK)
+    bar.ax.minorticks_off()
     low, _, high = bar.ax.get_yticklabels()
     low.set_verticalalignment("bottom")  # no text leaves the length of the bar: rows do not touch
     high.set_verticalalignment("top")

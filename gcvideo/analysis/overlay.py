@@ -104,14 +104,13 @@ def _grad_cam_panel(
 def _attention_panels(block: nn.Module, name: str, maps: Tensor) -> Iterator[Panel]:
     """Panels of one block, with one scale, from its maps [1 or Q, T', H', W']."""
     title = f"{name} ({family_of(block)})"
-    unit, low, high = "weight", float(maps.min()), float(maps.max())
+    unit, low, high, gamma = "weight", float(maps.min()), float(maps.max()), 1.0
     if getattr(block, "mode", None) not in ("dot_product", "concatenation"):
-        # Relative to a uniform map, whose weights are 1 / positions. The few largest weights would leave the rest dark;
-        # up to 2 at least, so that a uniform map is not all bright.
+        # Relative to a uniform map, whose weights are 1 / positions; up to 2 at least, so that one is not all bright.
         maps = maps * maps[0].numel()
-        unit, low, high = "x uniform", 0.0, max(float(maps.flatten().quantile(0.99)), 2.0)
+        unit, low, high, gamma = "x uniform", 0.0, max(float(maps.max()), 2.0), 0.5
     if not has_queries(block):
-        yield Panel(title, "", maps[0], unit, low, high)
+        yield Panel(title, "", maps[0], unit, low, high, None, gamma)
         return
     for number, (values, point) in enumerate(zip(maps, spread_points(len(maps)), strict=True), start=1):
-        yield Panel(title, f"query {number}", values, unit, low, high, point)
+        yield Panel(title, f"query {number}", values, unit, low, high, point, gamma)

@@ -19,7 +19,7 @@ from gcvideo.recognition import Recognizer, load
 from gcvideo.recognition.loading import HUB_WEIGHTS, save
 
 
-class HubModel(nn.Module, PyTorchModelHubMixin, library_name="gcvideo"):
+class HubModel(nn.Module, PyTorchModelHubMixin):
     """A recognizer with the methods of the Hub.
 
     Args:
@@ -59,9 +59,10 @@ class HubModel(nn.Module, PyTorchModelHubMixin, library_name="gcvideo"):
         save(self.recognizer, save_directory / HUB_WEIGHTS)
 
     @classmethod
-    def _from_pretrained(  # type: ignore[override]  # what the network is, the package says
+    def _from_pretrained(
         cls, *, model_id: str, map_location: str = "cpu", strict: bool = True, **options: Any
     ) -> "HubModel":
+        # What the network is, the package says, and not config.json.
         names = ("revision", "cache_dir", "force_download", "local_files_only", "token")
         chosen = {name: options[name] for name in names if name in options}
         file = (
@@ -78,6 +79,6 @@ def write_hub_folder(recognizer: Recognizer, folder: Path) -> str:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not an empty folder: choose another, or remove it")
-    model = HubModel(recognizer)
+    model: Any = HubModel(recognizer)
     model.save_pretrained(folder, config=model.config())
     return "config.json, model.safetensors and README.md; read README.md before you share it"

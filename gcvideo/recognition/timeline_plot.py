@@ -8,6 +8,7 @@ from gcvideo.recognition.timeline import Timeline
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart (Nature Methods 8:441, 2011).
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7")
 OTHER = "#bbbbbb"
+_DARK = ("#0072b2", "#009e73", "#d55e00")  # on which white is readable
 MAX_NAME = 24  # characters
 WIDTH_IN = 10
 _CHARACTER_IN = 0.085  # width of a character of a segment's label, in inches
@@ -28,8 +29,8 @@ def plot(timeline: Timeline) -> bytes:
         band.barh(0, width, left=segment.start_s, color=colour, edgecolor="white", height=1)
         text = segment.label[:MAX_NAME]
         if len(text) * _CHARACTER_IN < width / timeline.duration_s * WIDTH_IN * 0.8:
-            band.text(segment.start_s + width / 2, 0, literal(text), ha="center", va="center", color="white",
-                      fontsize=9, fontweight="bold")  # fmt: skip
+            band.text(segment.start_s + width / 2, 0, literal(text), ha="center", va="center",
+                      color="white" if colour in _DARK else INK, fontsize=9, fontweight="bold")  # fmt: skip
     centres = [(span.start_s + span.end_s) / 2 for span in timeline.spans]
     for name in named:
         scores = timeline.scores[:, timeline.class_names.index(name)].tolist()

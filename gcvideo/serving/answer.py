@@ -80,7 +80,7 @@ def answer(recognizer: Recognizer, path: Path, name: str, limits: Limits) -> Ans
         timeline = b"" if is_image else plot(recognizer.timeline(path))
         overlays = _overlays(recognizer, path)
     except VideoDecodeError as error:
-        return Answer(f"{name} can't be read: {_without(path, error.reason)}", {}, b"", {})
+        return Answer(f"{name}: {_without(path, error.reason)}", {}, b"", {})
     except GcvideoError as error:
         return Answer(f"{name}: {_without(path, str(error))}", {}, b"", {})
     scores = dict(zip(prediction.names, prediction.probabilities, strict=True))

@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 UNANSWERED_S = 600  # after which an upload that nobody asked an answer for is deleted
-_UNUSED = "unused"
 _NOT_SENT = MappingProxyType({"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"})
 
 
@@ -101,22 +100,7 @@ def build(recognizer: Recognizer, examples: Examples, limits: Limits, uploads: P
     Raises:
         UsageError: gradio is not installed.
     """
-    gradio = _gradio()
-    (uploads / _UNUSED).mkdir()
-
-    def of_upload(file: str | None) -> list[Any]:
-        if file is None:
-            return [None, *_shown(gradio, Answer("", {}, b"", {}))]
-        path = Path(file)
-        try:
-            return [None, *_shown(gradio, _answered(recognizer, path, limits))]
-        finally:
-            _delete(path, uploads)
-
-    def of_example(name: str | None) -> list[Any]:
-        path = examples.files.get(name or "")
-        return _shown(gradio, Answer("", {}, b"", {}) if path is None else _answered(recognizer, path, limits))
-
+    gradio, answers = _gradio(), _Answers(recognizer, examples, limits, uploads)
     with gradio.Blocks(
         title=f"gcvideo: {recognizer.name}", analytics_enabled=False, delete_cache=(60, UNANSWERED_S)
     ) as page:
@@ -127,9 +111,6 @@ def build(recognizer: Recognizer, examples: Examples, limits: Limits, uploads: P
         with gradio.Row():
             with gradio.Column(scale=1):
                 upload = gradio.File(label="Clip", file_types=list(SUFFIXES), elem_id="upload", height=140)
-                # For each upload it also makes an empty file there, which nothing uses: a folder of their own, because
-                # in that of the uploads they look like files that are being received.
-                upload.GRADIO_CACHE = str(uploads / _UNUSED)
                 example = gradio.Dropdown(
                     [*examples.files],
                     value=None,
@@ -146,22 +127,49 @@ def build(recognizer: Recognizer, examples: Examples, limits: Limits, uploads: P
         overlays = gradio.State({}, time_to_live=UNANSWERED_S)
         outputs = [message, scores, timeline, block, overlay, overlays]
         options = {"api_visibility": "private", "concurrency_id": "model", "concurrency_limit": 1}
-        upload.upload(of_upload, upload, [upload, *outputs], **options)
-        example.input(of_example, example, outputs, **options)
+        # Gradio's own reading of an upload would leave a copy and an empty file.
+        upload.upload(answers.of_upload, upload, [upload, *outputs], preprocess=False, **options)
+        example.input(answers.of_example, example, outputs, **options)
         block.input(_overlay, [block, overlays], overlay, api_visibility="private")
     return page
 
 
-def _answered(recognizer: Recognizer, path: Path, limits: Limits) -> Answer:
-    try:
-        return answer(recognizer, path, path.name, limits)
-    except Exception:  # a visitor gets no traceback, and the page stays up
-        log.exception("%s could not be answered", path.name)
-        return Answer(f"{path.name} could not be answered; the server's log says why", {}, b"", {})
+@dataclass(frozen=True)
+class _Answers:
+    """What the page does on events; the arguments are those of `build`."""
+
+    recognizer: Recognizer
+    examples: Examples
+    limits: Limits
+    uploads: Path
+
+    def of_upload(self, upload: dict[str, Any] | None) -> list[Any]:
+        path = _upload_at(upload, self.uploads)
+        try:
+            return [None, *self._values(path)]  # None: the field is ready for the next clip
+        finally:
+            if path is not None:
+                shutil.rmtree(path.parent, ignore_errors=True)
+
+    def of_example(self, name: str | None) -> list[Any]:
+        return self._values(self.examples.files.get(name or ""))
+
+    def _values(self, path: Path | None) -> list[Any]:
+        if path is None:
+            return _shown(_NOTHING)
+        try:
+            return _shown(answer(self.recognizer, path, path.name, self.limits))
+        except Exception:  # a visitor gets no traceback, and the page stays up
+            log.exception("%s could not be answered", path.name)
+            return _shown(_NOTHING._replace(message=f"{path.name} could not be answered; the server's log says why"))
 
 
-def _shown(gradio: Any, found: Answer) -> list[Any]:
+_NOTHING = Answer("", {}, b"", {})
+
+
+def _shown(found: Answer) -> list[Any]:
     """Values of the components of the answer."""
+    gradio = _gradio()
     pictures = {name: data_uri(content, "gif") for name, content in found.overlays.items()}
     first = next(iter(pictures), None)
     return [
@@ -185,15 +193,16 @@ def _plain(text: str) -> str:
     return "".join(f"&#{ord(c)};" if c in "`*_|<>[]#&\\!$" else c for c in " ".join(text.split()))
 
 
-def _delete(path: Path, uploads: Path) -> None:
-    """Delete an upload and the folder that Gradio made for it; never a file that is not an upload."""
-    if uploads.resolve() in path.resolve().parents:
-        path.unlink(missing_ok=True)
-        for unused in (uploads / _UNUSED).iterdir():
-            unused.unlink(missing_ok=True)
-        top = uploads / path.resolve().relative_to(uploads.resolve()).parts[0]
-        if top.is_dir():
-            shutil.rmtree(top, ignore_errors=True)
+def _upload_at(upload: dict[str, Any] | None, uploads: Path) -> Path | None:
+    """Path of what the browser says it has uploaded; None for a path that is not one of an upload.
+
+    Gradio puts each upload into a folder of its own.
+    """
+    try:
+        path = Path((upload or {})["path"]).resolve()
+    except (KeyError, TypeError, ValueError, OSError):
+        return None
+    return path if path.parent.parent == uploads.resolve() and path.is_file() else None
 
 
 def _gradio() -> Any:

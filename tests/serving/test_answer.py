@@ -65,7 +65,7 @@ def test_bad_files_are_a_message_without_a_path(recognizer, numbered_clip, tmp_p
     for name, reason in cases.items():
         found = of(recognizer, tmp_path / name)
         assert found == Answer(found.message, {}, b"", {})
-        assert found.message.startswith(f"{name} can't be read: {reason}")
+        assert found.message.startswith(f"{name}: {reason}")
         assert str(tmp_path) not in found.message
         assert "\n" not in found.message
 
@@ -89,6 +89,22 @@ def test_examples(tmp_path, numbered_clip):
     for folder, message in (("none", "no video in"), ("gone", "no folder")):
         with pytest.raises(UsageError, match=message):
             Examples.of(tmp_path / folder, SUFFIXES)
+
+
+def test_only_uploads_are_read_and_deleted(tmp_path):
+    """The browser names the file; what it names may be any."""
+    from gcvideo.serving.page import _upload_at
+
+    uploads = tmp_path / "uploads"
+    (uploads / "hash").mkdir(parents=True)
+    for path in (uploads / "hash" / "a.mp4", uploads / "b.mp4", tmp_path / "secret.mp4"):
+        path.touch()
+    (uploads / "hash" / "link.mp4").symlink_to(tmp_path / "secret.mp4")
+    assert _upload_at({"path": str(uploads / "hash" / "a.mp4")}, uploads) == uploads / "hash" / "a.mp4"
+    for path in ("b.mp4", "../secret.mp4", "hash/../../secret.mp4", "hash/link.mp4", "hash", "hash/gone.mp4", "", "\0"):
+        assert _upload_at({"path": str(uploads / path)}, uploads) is None
+    for upload in (None, {}, {"path": None}, {"path": 3}, {"path": "/etc/passwd"}, "x", []):
+        assert _upload_at(upload, uploads) is None
 
 
 def test_without_gradio(recognizer, monkeypatch):
