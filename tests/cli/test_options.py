@@ -128,7 +128,7 @@ def test_every_setting_of_model_and_data_arrives(tmp_path, monkeypatch):
     (last,) = (callback for callback in cli.trainer.callbacks if isinstance(callback, LastCheckpoint))
     assert last.every_minutes == 2.5
     names = [type(callback).__name__ for callback in cli.trainer.callbacks]
-    assert names.index("EMAWeightAveraging") < names.index("PreciseBatchNorm") < names.index("ModelCheckpoint")
+    assert names.index("EMAWeightAveraging") < names.index("PreciseBatchNorm") < names.index("BestCheckpoint")
 
 
 def test_nesterov_momentum_is_an_option_of_sgd(tmp_path, monkeypatch):
