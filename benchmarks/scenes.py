@@ -52,12 +52,12 @@ def main() -> None:
         ("its own splits", [entry.split for entry, _ in kept]),
     ):
         found = list(shared_scenes(splits, [fact.background for _, fact in kept]))
-        true = sum(groups[scene.index] == groups[scene.other] for scene in found)
+        true = sum(groups[scene.video] == groups[scene.other] for scene in found)
         smaller = min(splits.count(split) for split in set(splits))
         print(f"{name}: {len(found)} of {smaller} videos show a scene of the larger part, {true} by their group")
         for scene in found:
-            if groups[scene.index] != groups[scene.other]:
-                print(f"  {kept[scene.index][0].name} {kept[scene.other][0].name} {scene.correlation:.2f}")
+            if groups[scene.video] != groups[scene.other]:
+                print(f"  {kept[scene.video][0].name} {kept[scene.other][0].name} {scene.correlation:.2f}")
 
 
 if __name__ == "__main__":

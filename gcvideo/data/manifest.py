@@ -85,7 +85,7 @@ def manifest_of_split(manifest: Source, split: str | None) -> Path:
     """
     if not isinstance(manifest, Mapping):
         return Path(manifest)
-    if split not in manifest:
+    if split is None or split not in manifest:
         raise NoRowsError(f"data.manifest has no list of split {split!r}; lists there: {', '.join(manifest)}")
     return Path(manifest[split])
 
@@ -180,7 +180,10 @@ def _with_clips(manifest: Path, rows: Rows, root: str, warn: Callable[[str], Non
 
 def _joined(manifests: Mapping[str, Path], root: str | Path | None) -> Rows:
     """The rows of several manifests as those of one, with paths that can be compared."""
-    lines, paths, labels, splits = [], [], [], []
+    lines: list[int] = []
+    paths: list[str] = []
+    labels: list[str] = []
+    splits: list[str] = []
     for split, manifest in manifests.items():
         rows = complete_rows(manifest)
         folder = _root_of(manifest, root)

@@ -23,7 +23,7 @@ _BLOCK = 4096  # videos whose backgrounds are multiplied at a time: 64 MB of cor
 class SharedScene(NamedTuple):
     """A video whose scene another split shows, too: the indices of both, and the correlation."""
 
-    index: int
+    video: int
     other: int
     correlation: float
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from gcvideo.dataset_tools.plan import Job, Plan
 from gcvideo.dataset_tools.records import Failed, Outcome, Prepared
@@ -77,7 +78,7 @@ def _manifest(plan: Plan, prepared: list[tuple[Job, Prepared]]) -> str:
     kept = dict.fromkeys(name for job, _ in prepared for name in plan.columns[job.target] if name not in COLUMNS)
     rows = []
     for job, video in prepared:
-        row = [job.target, job.label, *([job.split] if has_splits else [])]
+        row: list[Any] = [job.target, job.label, *([job.split] if has_splits else [])]
         row += [video.num_frames, video.fps, video.width, video.height, video.sha256[:16]]
         rows.append([*row, *(plan.columns[job.target].get(name, "") for name in kept)])
     return csv_text([*header, *kept], rows, exact=True)

@@ -1,6 +1,8 @@
 """Laws and exact values of the clip sampling."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -112,3 +114,10 @@ def test_slowfast_8x8_has_frames_nine_apart():
     # the last of several clips does not reach the end
     assert slowfast.uniform(300, 30, 2)[:, 0].tolist() == [0, 118]
     assert stride.uniform(300, 30, 2)[:, -1].tolist() == [56, 299]
+
+
+def test_the_drawing_of_test_clips_in_the_documents_is_true():
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    lines = re.findall(r"^ +clip \d {6}([x. ]{40})", page, re.MULTILINE)
+    drawn = [[at for at, sign in enumerate(line) if sign == "x"] for line in lines]
+    assert drawn == Clip(4, 4).uniform(40, 25.0, 3).tolist()

@@ -106,6 +106,50 @@ def test_a_copy_in_another_encoding_looks_alike(folder):
     assert findings(folder) == [("look-alike", "run/again.mp4", "looks like run/id000000002_000001_000011.mp4")]
 
 
+def test_only_a_folder_that_is_another_class_contradicts_a_label():
+    """Not a split, a person or a date; spelled as folders spell it; the innermost one counts."""
+    rows = {
+        "validate/a.mp4": ("run", False),
+        "walk/a.mp4": ("run", True),
+        "walk/2024-05-01/a.mp4": ("run", True),
+        "walk/run/a.mp4": ("run", False),
+        "Head_Stand/a.mp4": ("head stand", False),
+        "walk/b.mp4": ("walk", False),
+        "walk/c.mp4": ("7", False),
+    }
+    entries = [Entry(name, name, label, "train") for name, (label, _) in rows.items()]
+    facts = [VideoFacts(20, 15.0, 64, 64, "h264", {}, name) for name in rows]
+    found = {finding.name for finding in find(entries, facts, 8) if finding.kind == "mislabelled"}
+    assert found == {name for name, (_, wrong) in rows.items() if wrong}
+
+
+def test_pairs_of_two_splits_or_labels_come_first():
+    looks = [f"{number:04x}" * 12 for number in (1, 1, 0xFF0, 0xFF0, 0xABCD, 0xABCD)]
+    rows = [("a", "x", "train"), ("b", "x", "train"), ("c", "x", "train"), ("d", "y", "train"), ("e", "x", "train"),
+            ("f", "x", "test")]  # fmt: skip
+    entries = [Entry(name, name, label, split) for name, label, split in rows]
+    facts = [VideoFacts(20, 15.0, 64, 64, "h264", {}, row[0], look) for row, look in zip(rows, looks)]
+    found = [finding.name for finding in find(entries, facts, 8) if finding.kind == "look-alike"]
+    assert found == ["d", "f", "b"]
+
+
+def test_scenes_of_two_splits_are_reported_once():
+    """Not again where the content or the source is known to be the same."""
+    rooms = [np.random.default_rng(seed).integers(0, 256, 256, np.uint8).tobytes() for seed in range(4)]
+    rows = [
+        ("a.mp4", "train", rooms[0], "", "0"), ("b.mp4", "test", rooms[0], "", "1"),  # a scene
+        ("c.mp4", "train", rooms[1], "g", "2"), ("d.mp4", "test", rooms[1], "g", "3"),  # a source
+        ("e.mp4", "train", rooms[2], "", "4"), ("f.mp4", "test", rooms[2], "", "4"),  # a copy
+        ("g.mp4", "train", rooms[3], "", "5"), ("h.mp4", "train", rooms[3], "", "6"),  # of one split
+    ]  # fmt: skip
+    entries = [Entry(name, name, "x", split, {"group": group}) for name, split, _, group, _ in rows]
+    facts = [VideoFacts(20, 15.0, 64, 64, "h264", {}, sha256, "", room) for _, _, room, _, sha256 in rows]
+    found = [finding for finding in find(entries, facts, 8) if finding.kind == "scene"]
+    assert [(finding.name, finding.text) for finding in found] == [
+        ("b.mp4", "shows the scene of a.mp4 (1.00): split test here, train there")
+    ]
+
+
 def test_real_videos_in_another_size_look_alike(real_videos, tmp_path):
     looks = {}
     for path in sorted((real_videos / "ucf6").glob("*/*_g01_c01.mp4")):
@@ -208,7 +252,9 @@ def test_command(folder, tmp_path, capsys):
     (folder / "cut.csv").write_text("path,label\nrun/cut.mp4,run\nrun/id000000000_000001_000011.mp4,run\n")
     assert main(["check", str(folder / "cut.csv"), "--workers", "2", "--full", "--timeout_s", "60"]) == 0
     reason = "decord ignores the edit list, which cuts frames off"
-    assert re.search(rf"^    decord +1\n        not for 1: {reason}$", capsys.readouterr().out, re.MULTILINE)
+    printed = capsys.readouterr().out
+    assert re.search(rf"^    decord +1\n        not for 1: {reason}$", printed, re.MULTILINE)
+    assert "no splits: training needs them, and 'gcvideo split' makes them" in printed
     with (folder / "cut-check" / "videos.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [(row["pyav"], row["decord"]) for row in rows] == [("accurate", reason), ("accurate", "accurate")]

@@ -161,6 +161,10 @@ def test_a_manifest_gives_the_splits(tmp_path):
         (f"{HEADER}\nx,abcdefghijk,1,2,..\n", "can't begin with a dot"),
         ("path,label\n../../a.mp4,x\n", "leads out of the raw folder"),
         ("path,label\n/etc/a.mp4,x\n", "leads out of the raw folder"),
+        ("path,label\nc/clip.mp4,x,more\n", "line 2 can't be read .*expected as many columns as in the header"),
+        ("path,label,group\nc/clip.mp4,x\n", "line 2 can't be read .*expected as many columns as in the header"),
+        ('path,label\nc/clip.mp4,"x\ny"\n', "line 3 can't be read .*without line ends and control characters"),
+        ("path,label\nc/clip.mp4, x\n", "line 2 can't be read .*without blanks around it"),
         (
             f"{HEADER}\nx,abcdefghijk,1,2,val\n",
             "none of 1 rows of the annotations has a file here \\(1 video files found",
@@ -171,6 +175,17 @@ def test_annotations_that_do_not_match(tmp_path, text, message):
     touch(tmp_path / "raw", "c/clip.mp4")
     with pytest.raises(UsageError, match=message):
         make_plan(tmp_path / "raw", [write(tmp_path / "a.csv", text)])
+
+
+def test_only_published_annotations_are_official(tmp_path):
+    touch(tmp_path / "raw", "c/abcdefghijk.mp4")
+    kinetics = write(tmp_path / "k.csv", f"{HEADER}\nx,abcdefghijk,1,2,val\n")
+    own = write(tmp_path / "own.csv", "path,group,label\nc/abcdefghijk.mp4,g1,x\n")
+    assert make_plan(tmp_path / "raw", [kinetics]).is_official
+    assert not make_plan(tmp_path / "raw", [own]).is_official
+    assert not make_plan(tmp_path / "raw", [kinetics, own]).is_official
+    assert not make_plan(tmp_path / "raw").is_official
+    assert make_plan(tmp_path / "raw", [own]).columns == {"c/abcdefghijk.mp4": {"group": "g1"}}
 
 
 def test_labels_can_not_make_folders(tmp_path):

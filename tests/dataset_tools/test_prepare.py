@@ -263,6 +263,65 @@ def test_command(raw, whole, tmp_path, capsys):
         assert caught.value.code == 2
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Six tiny videos of two classes, and a user's annotations with columns of his own."""
+    folder = tmp_path_factory.mktemp("tiny")
+    rows = ["group,path,note,label,fps"]
+    for number in range(6):
+        name = f"{'xy'[number % 2]}/v{number}.mp4"
+        (folder / "raw" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_video(folder / "raw" / name, numbered_frames(3, 32, 32))
+        rows.append(f'g{number // 2},{name},"a, {number}",{"xy"[number % 2]},99')
+    (folder / "own.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_further_columns_are_kept_and_videos_are_dealt(tiny, tmp_path, capsys, monkeypatch):
+    """`check` needs the column `group`, and so do the splits. What is measured here replaces what the user wrote."""
+    from gcvideo.dataset_tools import prepare as orchestration
+
+    # In this process, because it is quicker.
+    monkeypatch.setattr(orchestration, "run_all", lambda work, jobs, *_: ((job, work(job)) for job in jobs))
+    out = tmp_path / "out"
+    command = ["prepare", str(tiny / "raw"), str(out), "--annotations", str(tiny / "own.csv"), "--preset", "ultrafast"]
+    assert main([*command, "--workers", "1", "--split", "1/1/1", "--seed", "2", "--group", "group"]) == 0
+    printed = capsys.readouterr()
+    assert "6 of 6 videos are prepared" in printed.out
+    assert "3 groups of several videos, each in one part" in printed.err
+    with (out / "manifest.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == [*COLUMNS, "group", "note"]
+    assert [(row["path"], row["group"], row["note"]) for row in rows] == [
+        (f"{'xy'[n % 2]}/v{n}.mp4", f"g{n // 2}", f"a, {n}") for n in (0, 2, 4, 1, 3, 5)
+    ]
+    assert {row["fps"] for row in rows} == {"15.0"}
+    assert len({(row["group"], row["split"]) for row in rows}) == 3
+    assert len(read_manifest(out / "manifest.csv", "test")) == 2
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["is_official"], summary["listed"]) == (False, 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    (
+        (["--seed", "1"], "have no effect without --split"),
+        (["--group_pattern", "(.)"], "have no effect without --split"),
+        (["--split", "1/1/1", "--group_pattern", "x"], "expected a regular expression with one group in brackets"),
+    ),
+)
+def test_dealing_options_are_checked_before_the_work(tiny, tmp_path, capsys, options, message):
+    assert main(["prepare", str(tiny / "raw"), str(tmp_path / "out"), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_set_with_splits_is_not_dealt(raw, tmp_path, capsys):
+    assert main(["prepare", str(raw), str(tmp_path / "out"), "--split", "70/15/15"]) == 2
+    assert "--split is for sets without splits" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_command_on_lists_of_ucf101(tmp_path, capsys):
     """With the options that no other test sets; a failure is retried, and the set is packed."""

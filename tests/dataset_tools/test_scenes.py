@@ -42,7 +42,7 @@ def test_scenes_of_other_splits_are_found():
     splits = ["train", "test", "train", "train", "train", "val", "test", "train", "val", "test", "train", "train"]
     found = list(shared_scenes(splits, rooms))
     # Rooms are pairs of rows; 9 is in test, which has as many videos as val or more, so its pair 8 is reported.
-    assert {(shared.index, shared.other) for shared in found} == {(1, 0), (5, 4), (6, 7), (8, 9)}
+    assert {(shared.video, shared.other) for shared in found} == {(1, 0), (5, 4), (6, 7), (8, 9)}
     assert all(shared.correlation > CORRELATION for shared in found)
 
 
@@ -60,7 +60,7 @@ def test_blocks_make_no_difference(monkeypatch):
     whole = list(shared_scenes(splits, rooms))
     assert len(whole) == 33
     monkeypatch.setattr("gcvideo.dataset_tools.scenes._BLOCK", 7)
-    assert [(s.index, s.other) for s in shared_scenes(splits, rooms)] == [(s.index, s.other) for s in whole]
+    assert [(s.video, s.other) for s in shared_scenes(splits, rooms)] == [(s.video, s.other) for s in whole]
 
 
 @pytest.mark.parametrize(

@@ -260,7 +260,7 @@ MANIFESTS = {
     "path,label,split\nval0.mp4,x,val\ntest0.mp4,y,test\n": "no rows of split 'train'; splits there: test, val",
     "path,label\ntrain0.mp4,x\nval0.mp4,y\n": "it has no column 'split'; to make them: gcvideo split manifest.csv",
     'path,label,split\ntrain0.mp4,"x\ny",train\nval0.mp4,y,val\n': "line 2: expected a label without line ends",
-    "label,youtube_id,time_start,time_end,split\nx,abcdefghijk,1,2,train\n": "none of 1 clips is below",
+    "label,youtube_id,time_start,time_end,split\nx,abcdefghijk,1,2,train\ny,abcdefghijk,3,4,val\n": "none of 1",
     "path,label,split\n../train0.mp4,x,train\nval0.mp4,y,val\n": "leads out of the root folder",
     "path,label,split\n/etc/passwd,x,train\nval0.mp4,y,val\n": "leads out of the root folder",
     "path,label,split\ngone.mp4,x,train\nval0.mp4,y,val\n": "line 2: missing file",
