@@ -14,6 +14,7 @@ _WARNINGS = (
     "Checkpoint directory .* exists and is not empty.*",  # that of the run that is resumed
     ".*treespec, LeafSpec.*",  # deprecation inside Lightning
     ".*`IterableDataset` has `__len__`.*",  # ours is right: see TrainStream
+    "Total length of `list` across ranks is zero.*",  # a training without validation videos
     ".*does not have many workers which may be a bottleneck.*",  # `data_wait` measures it, `gcvideo doctor` advises
     ".*Consider setting `persistent_workers=True`.*",  # a test has one pass, and starts its workers once
     ".*is smaller than the logging interval Trainer.*",  # the figures of each epoch are logged in any case

@@ -108,6 +108,7 @@ def test_dark_frames_are_brightened():
 def test_the_data_set_is_named_after_its_folder(tmp_path):
     for path in ("ucf/manifest.csv", "ucf/shards/manifest.csv"):
         assert data_facts(str(tmp_path / path), "val") == DataFacts("ucf", str(tmp_path / path), "val")
+    assert data_facts({"val": str(tmp_path / "ucf" / "val.csv")}, "val").name == "ucf"
     (tmp_path / "frames").mkdir()
     assert data_facts(str(tmp_path / "frames"), "val").name == "frames"
 
