@@ -6,6 +6,9 @@ Whatever is about the user's own settings stays.
 import logging
 import re
 import warnings
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
 
 # Each with the reason.
 _WARNINGS = (
@@ -15,6 +18,7 @@ _WARNINGS = (
     "Checkpoint directory .* exists and is not empty.*",  # that of the run that is resumed
     ".*treespec, LeafSpec.*",  # deprecation inside Lightning
     ".*`IterableDataset` has `__len__`.*",  # ours is right: see TrainStream
+    "Total length of `list` across ranks is zero.*",  # a training without validation videos
     ".*does not have many workers which may be a bottleneck.*",  # `data_wait` measures it, `gcvideo doctor` advises
     ".*Consider setting `persistent_workers=True`.*",  # a test has one pass, and starts its workers once
     ".*is smaller than the logging interval Trainer.*",  # the figures of each epoch are logged in any case
@@ -40,7 +44,17 @@ _MESSAGES = re.compile(
 
 
 def silence_foreign_messages() -> None:
-    """Drop them, for the rest of the process."""
+    """Drop them, and print our own warnings without file and line, for the rest of the process."""
+    foreign = warnings.formatwarning
+
+    def format_warning(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if Path(filename).is_relative_to(PACKAGE):
+            return f"warning: {message}\n"
+        return foreign(message, category, filename, lineno, line)
+
+    warnings.formatwarning = format_warning
     for message in _WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     for name in _LOGGERS:

@@ -13,7 +13,7 @@ from gcvideo.report.examples import Example
 from gcvideo.report.hyperparameters import hyperparameters
 from gcvideo.report.interval import Interval
 from gcvideo.report.results import Report
-from gcvideo.report.summary import Summary
+from gcvideo.report.summary import Summary, collapsed
 from gcvideo.terminal import duration_text
 
 TOP5_CLASSES = 10
@@ -49,6 +49,7 @@ def render_page(
         "report/page.html.j2",
         title=f"{title}: {model}",
         lead=_lead(report),
+        warning=collapsed(summary),
         summary=summary,
         cards=_cards(summary),
         official=report.official,

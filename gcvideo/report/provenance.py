@@ -3,6 +3,7 @@
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,15 @@ def official_rows(manifest: Source | None, split: str) -> int | None:
         return None
 
 
-def data_facts(manifest: str | None, split: str) -> DataFacts:
-    """Name, manifest and split of a data set; its name is that of its folder."""
+def data_facts(manifest: str | Mapping[str, str] | None, split: str) -> DataFacts:
+    """Name, manifest and split of a data set; its name is that of its folder.
+
+    Args:
+        manifest: path, or path of each split.
+        split: that was tested.
+    """
+    if isinstance(manifest, Mapping):
+        manifest = manifest.get(split)
     path = Path(manifest or ".").resolve()
     folder = path if path.is_dir() else path.parent
     name = folder.parent.name if folder.name == "shards" else folder.name

@@ -14,6 +14,9 @@ from gcvideo.training.metrics import VideoResults, predicted_classes
 
 MAX_CONFUSED = 20
 
+COLLAPSED = 0.9
+"""Share of predictions in one class from which a network is said to have collapsed onto it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassAccuracy:
@@ -141,6 +144,20 @@ def most_confused(matrix: Tensor, names: Sequence[str]) -> list[Confusion]:
         if row != column
     ]
     return sorted(pairs, key=lambda pair: -pair.videos)[:MAX_CONFUSED]  # stable: ties in the order of the classes
+
+
+def collapsed(summary: Summary) -> str | None:
+    """A warning if almost all predictions are one class, which few of the videos are; else None."""
+    predicted = [sum(column) for column in zip(*summary.confusion, strict=True)]
+    best = max(range(len(predicted)), key=predicted.__getitem__)
+    row = summary.per_class[best]
+    is_telling = summary.evaluated >= 10 and row.videos <= summary.evaluated / 2
+    if not is_telling or predicted[best] < COLLAPSED * summary.evaluated:
+        return None
+    return (
+        f"{predicted[best]} of {summary.evaluated} predictions are {row.name!r}, which {row.videos} of the videos are: "
+        f"the network hardly tells the classes apart"
+    )
 
 
 def most_confident(results: VideoResults, count: int) -> tuple[list[int], list[int]]:

@@ -16,7 +16,7 @@ from gcvideo.report.curves import read_curves
 from gcvideo.report.examples import make_example
 from gcvideo.report.page import describe_model, render_page
 from gcvideo.report.results import ClipShape, ModelFacts, Report, ViewCounts, predictions_csv, report_files
-from gcvideo.report.summary import most_confident, summarise
+from gcvideo.report.summary import collapsed, most_confident, summarise
 from gcvideo.training.metrics import VideoResults
 from gcvideo.training.task import VideoTask
 
@@ -63,6 +63,8 @@ def write_report(
             f"can't write the report into {run_dir}: {error.strerror}; the same command resumes"
         ) from error
     rank_zero_info(report.headline())
+    if warning := collapsed(report.summary):
+        rank_zero_warn(warning)
     # The examples decode videos again and run the network again: whatever fails there must not cost the results.
     try:
         write_text(files.page, _page(report, run_dir, task, dataset, results))

@@ -118,8 +118,8 @@ class FitMarker(Callback):
         return {"seconds": self._trained_s(), "score": self._score, "best_epoch": self._best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._seconds, self._score = state_dict["seconds"], state_dict["score"]
-        self._best_epoch = state_dict["best_epoch"]
+        self._seconds, self._score = state_dict.get("seconds", 0.0), state_dict.get("score")
+        self._best_epoch = state_dict.get("best_epoch")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.monotonic()

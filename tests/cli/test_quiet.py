@@ -9,7 +9,7 @@ import warnings
 import pytest
 import yaml
 
-from gcvideo.cli.quiet import silence_foreign_messages
+from gcvideo.cli.quiet import PACKAGE, silence_foreign_messages
 from gcvideo.cli.trainer_parts import shows_bar
 from gcvideo.fit_marker import read_fit_facts
 from tests.cli.test_cli import gcvideo
@@ -88,7 +88,16 @@ def test_a_test_is_quiet_and_its_report_knows_the_training(fitted):
     assert json.loads((run / "report.json").read_text()) == report
 
 
-def test_what_concerns_the_user_stays(caplog):
+def test_our_warnings_have_no_file_and_line(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    silence_foreign_messages()
+    ours, other = str(PACKAGE / "report" / "write.py"), "/site-packages/other.py"
+    assert warnings.formatwarning("bad news", UserWarning, ours, 67) == "warning: bad news\n"
+    assert "other.py" in warnings.formatwarning("bad news", UserWarning, other, 67)
+
+
+def test_what_concerns_the_user_stays(caplog, monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     with warnings.catch_warnings(record=True) as seen, caplog.at_level(logging.INFO):
         warnings.simplefilter("always")

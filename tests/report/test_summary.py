@@ -12,7 +12,7 @@ from gcvideo.report.hyperparameters import hyperparameters
 from gcvideo.report.interval import mean_interval, wilson
 from gcvideo.report.provenance import data_facts, official_rows, training_config
 from gcvideo.report.results import DataFacts, ViewCounts, predictions_csv, report_files
-from gcvideo.report.summary import ClassAccuracy, Confusion, most_confident, most_confused, summarise
+from gcvideo.report.summary import ClassAccuracy, Confusion, collapsed, most_confident, most_confused, summarise
 from gcvideo.training.metrics import VideoResults
 
 
@@ -51,6 +51,21 @@ def test_the_most_confused_pairs_come_first():
     assert [(pair.label, pair.predicted, pair.videos, pair.of) for pair in pairs] == [
         ("c", "b", 3, 7), ("b", "a", 2, 4), ("b", "c", 2, 4), ("a", "b", 1, 6),
     ]  # fmt: skip
+
+
+def summary_of(predicted, labels):
+    """Of 4 classes "0" to "3"."""
+    scores, labels = torch.eye(4)[predicted], torch.tensor(labels)
+    better = torch.zeros(len(labels), 1, dtype=torch.int64)
+    return summarise(VideoResults(torch.arange(len(labels)), labels, better, scores), list("0123"), len(labels))
+
+
+def test_a_network_that_says_one_class_is_found_out():
+    labels = [0, 1, 2, 3] * 5
+    assert collapsed(summary_of([1] * 20, labels)).startswith("20 of 20 predictions are '1', which 5 of the videos are")
+    assert collapsed(summary_of([1] * 18 + [2, 3], labels)).startswith("18 of 20 predictions are '1'")
+    assert collapsed(summary_of([1] * 17 + [2, 3, 0], labels)) is None
+    assert collapsed(summary_of([1] * 20, [1] * 18 + [0, 2])) is None  # they are
 
 
 def test_predictions_hold_the_scores_of_all_classes(results):
@@ -93,6 +108,7 @@ def test_dark_frames_are_brightened():
 def test_the_data_set_is_named_after_its_folder(tmp_path):
     for path in ("ucf/manifest.csv", "ucf/shards/manifest.csv"):
         assert data_facts(str(tmp_path / path), "val") == DataFacts("ucf", str(tmp_path / path), "val")
+    assert data_facts({"val": str(tmp_path / "ucf" / "val.csv")}, "val").name == "ucf"
     (tmp_path / "frames").mkdir()
     assert data_facts(str(tmp_path / "frames"), "val").name == "frames"
 
