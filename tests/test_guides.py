@@ -157,3 +157,9 @@ def test_every_recipe_has_a_model_card():
     for path in (ROOT / "configs").rglob("*.yaml"):
         if path.parent.name != "sweeps":
             assert f"`{path.relative_to(ROOT / 'configs')}`" in cards, path
+
+
+def test_verbs_named_in_the_texts_exist():
+    for path in (*GUIDES, *(ROOT / name for name in ("docs/features.md", "docs/inside.md", "CHANGELOG.md"))):
+        for verb in re.findall(r"`gcvideo ([a-z]+)", path.read_text(encoding="utf-8")):
+            assert verb in (*TRAINING_VERBS, "doctor", *VERBS), f"{path.name}: {verb}"
