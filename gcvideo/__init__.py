@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gcvideo.models import list_models as list_models
     from gcvideo.models import list_weights as list_weights
     from gcvideo.models import load_weights as load_weights
+    from gcvideo.recognition import Recognizer as Recognizer
+    from gcvideo.recognition import load as load
     from gcvideo.training.task import VideoTask as VideoTask
 
 __version__ = "0.1.0"
@@ -27,6 +29,7 @@ __version__ = "0.1.0"
 # Public name -> module that defines it. Public too are the classes of the blocks, which `gcvideo.blocks.BLOCKS` lists.
 _MODULES = {
     "GcvideoError": "gcvideo.errors",
+    "Recognizer": "gcvideo.recognition",
     "VideoDataModule": "gcvideo.data.datamodule",
     "VideoTask": "gcvideo.training.task",
     "create_model": "gcvideo.models",
@@ -38,6 +41,7 @@ _MODULES = {
     "inserted_blocks": "gcvideo.insertion",
     "list_models": "gcvideo.models",
     "list_weights": "gcvideo.models",
+    "load": "gcvideo.recognition",
     "load_weights": "gcvideo.models",
 }
 

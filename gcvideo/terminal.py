@@ -22,6 +22,15 @@ def printable(text: Any) -> str:
     return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def duration_text(seconds: float) -> str:
+    """A time in the unit that a person would use: "45 s", "2.5 min", "3.1 h"."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if seconds < 99.5 * 60:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
 @contextmanager
 def printable_warnings() -> Iterator[None]:
     """Escape control characters in the warnings of the block."""

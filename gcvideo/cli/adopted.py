@@ -1,4 +1,4 @@
-"""What `validate`, `test` and `predict` take from a checkpoint, and what only from the user.
+"""What `validate` and `test` take from a checkpoint, and what only from the user.
 
 A checkpoint may come from anyone. It says what the network is and what a clip shows it. It does not say which files are
 read, over which network, and which of them may be broken or lie elsewhere: that is taken from config.yaml of the run's

@@ -44,7 +44,7 @@ def checkpoint_to_resume(run_dir: Path, requested: str | None, writes: bool) -> 
 
 
 def checkpoint_to_evaluate(run_dir: Path, requested: str | None) -> str:
-    """The weights of `validate`, `test` and `predict`: a file, "last", "auto" (as "last"), or "best", the default.
+    """The weights of `validate` and `test`: a file, "last", "auto" (as "last"), or "best", the default.
 
     Raises:
         UsageError: no such checkpoint, or a damaged one.

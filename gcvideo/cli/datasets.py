@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcvideo.cli.parser import SCHEDULER, Verb, as_usage_errors, positive_float, positive_int, verb_parser
+from gcvideo.cli.splits import add_dealing, parse_shares, print_split, split_options
 from gcvideo.errors import UsageError
 from gcvideo.terminal import printable
 
@@ -31,7 +32,7 @@ def prepare_parser() -> argparse.ArgumentParser:
     encoding, options = Encoding(), PrepareOptions()
     parser = verb_parser(
         "prepare",
-        "Make raw videos ready for training: match them to the official annotations, trim, scale, encode for fast "
+        "Make raw videos ready for training: match them to the annotations, trim, scale, encode for fast "
         "decoding of clips, and verify the result. After an interruption, the same command resumes. See docs/data.md.",
     )
     parser.add_argument("raw", help="folder of raw videos, searched recursively")
@@ -70,6 +71,13 @@ def prepare_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shards", type=positive_float, metavar="MB", help="also pack WebDataset shards of about MB megabytes"
     )
+    parser.add_argument(
+        "--split",
+        type=parse_shares,
+        metavar="TRAIN/VAL/TEST",
+        help="deal the videos to these shares, such as 70/15/15, as `gcvideo split` does; for sets without splits",
+    )
+    add_dealing(parser)
     return parser
 
 
@@ -83,13 +91,23 @@ def run_prepare(args: argparse.Namespace) -> int:
     with as_usage_errors(ValueError):
         encoding = Encoding(args.short_side, args.crf, args.preset, args.encoder)
     options = PrepareOptions(_workers(args), args.timeout_s, args.part, args.retry, scheduler=args.scheduler)
+    dealing = None if args.split is None else split_options(args, args.split)
+    if dealing is None and not (args.seed is args.group is args.group_pattern is None):
+        raise UsageError("--seed, --group and --group_pattern have no effect without --split")
     with as_usage_errors(OSError):
         plan = make_plan(args.raw, args.annotations, args.split_number)
+        if dealing is not None and any(job.split for job in plan.jobs):
+            raise UsageError(f"--split is for sets without splits, and {args.raw} has some: see `gcvideo split --of`")
         summary = merge(plan, args.out, encoding) if args.merge else prepare(plan, args.out, encoding, options)
         if summary is None:
             print(f"part {args.part} is done; when all are, run the same command with --merge")
             return 0
         _print_summary(summary, args.out)
+        if dealing is not None:
+            from gcvideo.dataset_tools.split import split_manifest
+
+            manifest = Path(args.out) / "manifest.csv"
+            print_split(split_manifest(manifest, manifest, dealing), dealing)
         if args.shards is not None:
             print(f"shards: {pack(Path(args.out), args.shards)}")
     return 1 if summary.failed else 0
@@ -99,7 +117,7 @@ def check_parser() -> argparse.ArgumentParser:
     """Parser of `gcvideo check`."""
     parser = verb_parser(
         "check",
-        "Find what is wrong with a data set: broken, short and changed files, duplicates, one source in several "
+        "Find what is wrong with a data set: broken, short, changed files, duplicates, sources or scenes in several "
         "splits, labels that contradict the path, unbalanced classes; and which decoder is accurate for which file.",
     )
     parser.add_argument("manifest", help="CSV file, list or folder, as for training")
@@ -207,9 +225,10 @@ def _part(text: str) -> "Part":
 
 
 def _print_summary(summary: "Summary", out: str) -> None:
-    print(f"{summary.present} of {summary.official} official videos are prepared in {out}")
+    official = " official" if summary.is_official else ""
+    print(f"{summary.present} of {summary.listed}{official} videos are prepared in {out}")
     for split, coverage in summary.splits.items():
-        print(f"  {split or 'all'}: {coverage.present} of {coverage.official}")
+        print(f"  {split or 'all'}: {coverage.present} of {coverage.listed}")
     print(
         f"missing: {summary.missing}; failed: {summary.failed}; raw files rejected: {summary.rejected_files}, "
         f"not in the annotations: {summary.unlisted_files}"
@@ -224,6 +243,8 @@ def _print_findings(summary: "CheckSummary", findings: "Sequence[Finding]", out:
             print(printable(f"    {finding.name}: {finding.text}"))
         if count > _SHOWN:
             print(f"    ... and {count - _SHOWN} more")
+    if set(summary.classes) == {""}:
+        print("no splits: training needs them, and 'gcvideo split' makes them")
     print(f"{summary.videos} videos; decoders accurate for:")
     for decoder, use in summary.decoders.items():
         print(f"    {decoder:10s} {use.accurate}")

@@ -1,8 +1,10 @@
-"""The verb that compares variants: `gcvideo sweep`."""
+"""The verbs that compare: `gcvideo sweep` variants over seeds, `gcvideo report` runs that have been tested."""
 
 import argparse
+from pathlib import Path
 
-from gcvideo.cli.parser import SCHEDULER, Verb, positive_float, positive_int, verb_parser
+from gcvideo.cli.parser import SCHEDULER, Verb, as_usage_errors, positive_float, positive_int, verb_parser
+from gcvideo.terminal import printable
 
 
 def sweep_parser() -> argparse.ArgumentParser:
@@ -43,4 +45,36 @@ def run_sweep(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-VERBS = {"sweep": Verb(sweep_parser, run_sweep)}
+def report_parser() -> argparse.ArgumentParser:
+    """Parser of `gcvideo report`."""
+    parser = verb_parser(
+        "report",
+        "Compare runs that were tested on the same videos: accuracies with intervals, significance of the differences "
+        "(McNemar's exact test), curves, classes, and the videos on which they differ. Writes report.html and "
+        "report.json.",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder or name of a run; the first is the baseline")
+    parser.add_argument("--runs_dir", default="runs", metavar="FOLDER", help="folder of all runs")
+    parser.add_argument("--split", help="compare the tests of this split, report-SPLIT.json; default: report.json")
+    parser.add_argument("--out", metavar="FOLDER", help="where to write; default: comparison in the folder of all runs")
+    return parser
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """`gcvideo report`."""
+    from gcvideo.comparison.comparison import compare_runs
+    from gcvideo.comparison.page import accuracy_table, difference_table, write_comparison
+
+    runs_dir = Path(args.runs_dir)
+    folders = [Path(name) if Path(name).is_dir() else runs_dir / name for name in args.runs]
+    comparison = compare_runs(folders, args.split)
+    out = Path(args.out) if args.out else runs_dir / "comparison"
+    with as_usage_errors(OSError):
+        write_comparison(comparison, out)
+    print(printable(accuracy_table(comparison.runs).markdown()))
+    print(printable(difference_table(comparison).markdown()), end="")
+    print(f"{len(comparison.videos)} videos on which they differ: {out / 'report.html'}")
+    return 0
+
+
+VERBS = {"sweep": Verb(sweep_parser, run_sweep), "report": Verb(report_parser, run_report)}

@@ -17,7 +17,6 @@ DESCRIPTIONS = {
     "fit": "Train a model on the videos of a manifest.",
     "validate": "Evaluate one centre view of each validation video.",
     "test": "Evaluate many views of each test video, and write report.json and report.html.",
-    "predict": "Print the labels of a video, or of every video in a folder.",
 }
 
 # Of Lightning's own options, whose texts are long and partly not true here.
@@ -27,7 +26,6 @@ _RUN_OPTIONS = {
     "seed_everything": "seed of everything random; true draws one",
     "ckpt_path": "checkpoint: a file, or last or best of this run; fit resumes from it, and auto starts or resumes",
     "verbose": "print the metrics",
-    "return_predictions": "keep all predictions in memory",
 }
 
 # Of `trusted.restrict_imports`, which no parser has: a configuration must not be able to set it.

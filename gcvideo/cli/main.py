@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from gcvideo import __version__, processes
-from gcvideo.cli import datasets, experiments, networks, relations
+from gcvideo.cli import analysis, completion, datasets, experiments, networks, predict, relations, serve, splits
 from gcvideo.cli.help import DESCRIPTIONS, stored_help
 from gcvideo.cli.parser import Verb
+from gcvideo.cli.suggestions import meant_verb
 from gcvideo.errors import GcvideoError
 from gcvideo.garbage import imports_that_stay
 from gcvideo.terminal import printable, printable_warnings
@@ -22,17 +23,23 @@ Video recognition with Global Context blocks.
   doctor    what is wrong with a training, before:      gcvideo doctor --config configs/demo.yaml
   validate  one centre view of each validation video
   test      many views of each test video; writes report.json and report.html
-  predict   print the labels of a video or a folder:    gcvideo predict --name demo --data.predict clip.mp4
+  predict   labels of videos, or a timeline of one:     gcvideo predict clip.mp4 --name demo
+  analyze   what blocks depend on and attend to:        gcvideo analyze --name demo
+  attend    attention and Grad-CAM over a video:        gcvideo attend clip.mp4 --name demo
+  serve     a page to try a model in the browser:       gcvideo serve --name demo
   sweep     compare variants over seeds:                gcvideo sweep configs/sweeps/relations.yaml
-  export    weights under other projects' names:        gcvideo export best.ckpt out.pyth --layout pyslowfast
+  report    compare runs tested on the same videos:     gcvideo report runs/a runs/b
+  export    ONNX, torch.export, a package to share:     gcvideo export runs/demo demo.onnx
   table     parameters and MACs next to the published:  gcvideo table --markdown
   download  Kinetics from its public mirror:            gcvideo download k400 raw/k400
   prepare   raw videos to a training-ready set:         gcvideo prepare raw/k400 data/k400 --annotations val.csv
+  split     train, val and test parts of your videos:   gcvideo split my/clips my/manifest.csv
   check     find what is wrong with a data set:         gcvideo check data/k400/manifest.csv
   synth     synthetic videos, classes are relations:    gcvideo synth data/synthetic
+  completion verbs and options in the shell:           eval "$(gcvideo completion bash)"
   pairs     the same of two real clips side by side:    gcvideo pairs data/ucf/manifest.csv data/pairs --first ...
 
-'gcvideo VERB --help' lists the options of a verb. fit, validate, test and predict take what users of Lightning know:
+'gcvideo VERB --help' lists the options of a verb. fit, validate and test take what users of Lightning know:
 --config FILE, --print_config, --ckpt_path FILE|last|best|auto, --trainer.max_epochs 8, --model.lr 0.1.
 """
 
@@ -47,7 +54,17 @@ written. The exit status is 1 if there is a problem. 'gcvideo fit --help' lists 
 TRAINING_VERBS = tuple(DESCRIPTIONS)
 """They read their arguments by LightningCLI; see `cli.training`."""
 
-VERBS: dict[str, Verb] = {**experiments.VERBS, **networks.VERBS, **datasets.VERBS, **relations.VERBS}
+VERBS: dict[str, Verb] = {
+    **predict.VERBS,
+    **serve.VERBS,
+    **experiments.VERBS,
+    **analysis.VERBS,
+    **networks.VERBS,
+    **datasets.VERBS,
+    **splits.VERBS,
+    **relations.VERBS,
+    **completion.VERBS,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,10 +108,10 @@ def _run(verb: str, args: list[str]) -> int:
 
         return run(verb, args)
     if verb not in VERBS:
-        print(
-            f"error: no verb {verb!r}; expected one of {', '.join((*TRAINING_VERBS, 'doctor', *VERBS))}",
-            file=sys.stderr,
-        )
+        verbs = (*TRAINING_VERBS, "doctor", *VERBS)
+        meant = meant_verb(verb, verbs)
+        hint = f"did you mean: {', '.join(meant)}?" if meant else f"expected one of {', '.join(verbs)}"
+        print(printable(f"error: no verb {verb!r}; {hint}"), "'gcvideo --help' lists them", sep="\n", file=sys.stderr)
         return 2
     return VERBS[verb].run(VERBS[verb].parser().parse_args(args))
 

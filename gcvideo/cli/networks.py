@@ -1,8 +1,10 @@
 """The verbs about networks and their weights: `gcvideo table` and `export`."""
 
 import argparse
+from pathlib import Path
 
 from gcvideo.cli.parser import Verb, positive_int, verb_parser
+from gcvideo.errors import UsageError
 
 
 def table_parser() -> argparse.ArgumentParser:
@@ -40,23 +42,39 @@ def run_table(args: argparse.Namespace) -> int:
     return 0
 
 
+# Suffix of the file -> format, where --format does not say it.
+_FORMAT_OF = {".onnx": "onnx", ".pt2": "torch", ".safetensors": "package", ".pyth": "pytorchvideo"}
+
+
 def export_parser() -> argparse.ArgumentParser:
     """Parser of `gcvideo export`."""
-    parser = verb_parser("export", "Write the weights of a checkpoint under the names of another project.")
-    parser.add_argument("checkpoint", help="checkpoint of a run, such as runs/demo/checkpoints/best.ckpt")
-    parser.add_argument("out", help="file to write")
-    # The keys of `EXPORTS`, spelled out: to import them would import torch.
-    parser.add_argument("--layout", choices=("pytorchvideo", "pyslowfast"), default="pytorchvideo", help="whose names")
+    parser = verb_parser(
+        "export",
+        "Write a trained model as a file for other programs. ONNX and torch.export files have the normalisation, the "
+        "softmax and the class names inside, and are compared with the model before they are written.",
+    )
+    parser.add_argument("source", help="folder of a run, or a checkpoint, such as runs/demo/checkpoints/best.ckpt")
+    parser.add_argument("out", help="file to write; with --format hub a folder")
+    parser.add_argument(
+        "--format",
+        # The keys of `FORMATS`, spelled out: to import them would import torch.
+        choices=("onnx", "torch", "package", "hub", "pytorchvideo", "pyslowfast"),
+        help="onnx (.onnx), torch (.pt2), package (.safetensors, for gcvideo.load), hub (a folder for the Hugging Face "
+        "Hub), or weights alone under the names of pytorchvideo or pyslowfast; default: by the suffix of the file, "
+        "pytorchvideo for .pyth",
+    )
     return parser
 
 
 def run_export(args: argparse.Namespace) -> int:
     """`gcvideo export`."""
-    from gcvideo.models import export_weights
-    from gcvideo.training.checkpoint import load_task
+    format = args.format or _FORMAT_OF.get(Path(args.out).suffix.lower())
+    if format is None:
+        raise UsageError(f"expected --format, or a file {', '.join(_FORMAT_OF)}, got {args.out}")
+    from gcvideo.exporting import export
+    from gcvideo.recognition import load
 
-    export_weights(load_task(args.checkpoint).net, args.out, args.layout)
-    print(f"{args.out}: {args.layout}")
+    print(f"{args.out}: {format}; {export(load(args.source, 'cpu'), args.out, format)}")
     return 0
 
 

@@ -65,6 +65,16 @@ def positive_float(text: str) -> float:
     return number
 
 
+def non_negative_int(text: str) -> int:
+    """`type` of an argument: an integer of at least 0."""
+    return 0 if text == "0" else positive_int(text)
+
+
+def non_negative_float(text: str) -> float:
+    """`type` of an argument: a finite number of at least 0."""
+    return 0.0 if text in ("0", "0.0") else positive_float(text)
+
+
 @contextmanager
 def as_usage_errors(*kinds: type[Exception]) -> Iterator[None]:
     """Turn errors into `UsageError`: one line for the user instead of a traceback.

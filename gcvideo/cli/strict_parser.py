@@ -3,7 +3,6 @@
 jsonargparse prints some 90 lines of usage before an error.
 """
 
-import difflib
 import re
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any, NoReturn
 from pytorch_lightning.cli import LightningArgumentParser
 
 from gcvideo.cli.help import help_text
+from gcvideo.cli.suggestions import meant_option
 from gcvideo.cli.trusted import refusal
 from gcvideo.terminal import printable
 
@@ -32,11 +32,9 @@ class StrictParser(LightningArgumentParser):
             lines = [refused]
         first = lines[0] if lines else "bad arguments"
         shown = [f"error: {first[:300]}", *(cause[:300] for cause in _causes(lines[1:]))]
-        match = re.search(r"option '([\w.]+)'", message) or re.search(r"--([\w.]+)", message)
-        if match:
-            near = difflib.get_close_matches(match[1], self.option_names(), n=3, cutoff=0.5)
-            if near:
-                shown.append(f"did you mean: {', '.join(near)}?")
+        match = re.search(r"option '([\w.]+)'", message) or re.search(r"--([\w.-]+)", message)
+        if match and (meant := meant_option(match[1], self.option_names())):
+            shown.append(f"did you mean: {', '.join(meant)}?")
         shown.append(f"'gcvideo {self.verb} --help' lists the options")
         sys.stderr.write(printable("\n".join(shown)) + "\n")
         sys.exit(2)

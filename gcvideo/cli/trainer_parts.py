@@ -1,5 +1,7 @@
 """What the Trainer of a run has besides what the user configures: callbacks, loggers, plugins."""
 
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,12 @@ from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from gcvideo.files import replacing
-from gcvideo.training.callbacks import BrokenVideos, FitMarker, PrintPredictions, Throughput
+from gcvideo.training.best_checkpoint import BestCheckpoint
+from gcvideo.training.callbacks import BrokenVideos, FitMarker, Throughput
 from gcvideo.training.checkpoint_io import SafeCheckpointIO
+from gcvideo.training.doubts import Doubts
 from gcvideo.training.last_checkpoint import LastCheckpoint
+from gcvideo.training.lines import ProgressLines, StartLine
 from gcvideo.training.precise_bn import PreciseBatchNorm
 from gcvideo.training.random_state import RandomState
 
@@ -24,7 +29,7 @@ class TrainerParts:
     """The parts for one verb.
 
     Args:
-        verb: "fit", "validate", "test" or "predict".
+        verb: "fit", "validate" or "test".
         run_dir: folder of the run.
         writes: whether the run writes into it.
     """
@@ -44,15 +49,19 @@ class TrainerParts:
         for callback in own:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(self.run_dir / "checkpoints")  # where `--ckpt_path` looks
-        has_bar = any(isinstance(callback, ProgressBar) for callback in own)
+        has_own_bar = any(isinstance(callback, ProgressBar) for callback in own)
         saves = self.writes and self.verb == "fit" and trainer.get("enable_checkpointing") is not False
         callbacks: list[Any] = [*own, BrokenVideos(), RandomState()]
-        if trainer.get("enable_progress_bar") is not False and not has_bar:
+        if shows_bar(trainer) and not has_own_bar:
             callbacks.append(_ProgressBar())
+        elif not has_own_bar:
+            callbacks.append(ProgressLines())
+        callbacks.append(Doubts())
         if self.verb == "fit":
-            callbacks.append(Throughput())
+            callbacks += [StartLine(), Throughput()]
             if saves:
-                callbacks += [self._best_checkpoint(trainer), FitMarker(self.run_dir)]
+                best = self._best_checkpoint(trainer)
+                callbacks += [best, FitMarker(self.run_dir, best, self._next_command(config))]
             if config.ema_decay is not None:
                 callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
             if config.precise_bn is not None:
@@ -61,23 +70,17 @@ class TrainerParts:
             from gcvideo.report.callback import TestReport  # no other verb needs the report
 
             callbacks.append(TestReport(self.run_dir, config.as_dict(), config.ckpt_path))
-        elif self.verb == "predict":
-            callbacks.append(PrintPredictions())
         if saves or self.verb != "fit":  # where nothing is saved, it stops on a signal
             callbacks.append(LastCheckpoint(self.run_dir / "checkpoints", config.save_every_minutes))
         return callbacks
 
+    def _next_command(self, config: Namespace) -> str:
+        runs_dir = [] if config.runs_dir == "runs" else ["--runs_dir", str(config.runs_dir)]
+        return shlex.join(["gcvideo", "test", "--name", str(config.name), *runs_dir])
+
     def _best_checkpoint(self, trainer: Any) -> ModelCheckpoint:
         """best.ckpt by validation accuracy."""
-        return ModelCheckpoint(
-            dirpath=self.run_dir / "checkpoints",
-            filename="best",
-            # Without a validation there is nothing to monitor: best.ckpt is then the latest.
-            monitor="val/video_top1" if trainer.get("limit_val_batches") != 0 else None,
-            mode="max",
-            # With it the next best would be best-v1.ckpt, and `--ckpt_path best` would find the old one.
-            enable_version_counter=False,
-        )
+        return BestCheckpoint(self.run_dir / "checkpoints", validates=trainer.get("limit_val_batches") != 0)
 
     def loggers(self, requested: Any) -> Any:
         """Loggers of the run. Only `fit` logs without being asked to: to TensorBoard, and always to the CSV files from
@@ -99,6 +102,12 @@ class TrainerParts:
         own = list(requested) if isinstance(requested, list | tuple) else [] if requested is None else [requested]
         has_io = any(isinstance(plugin, CheckpointIO) for plugin in own)
         return own if has_io else [*own, SafeCheckpointIO()]
+
+
+def shows_bar(trainer: Any) -> bool:
+    """Whether a progress bar is shown: where the user asks for it, else on a terminal."""
+    requested = trainer.get("enable_progress_bar")
+    return sys.stdout.isatty() if requested is None else bool(requested)
 
 
 class SaveConfig(SaveConfigCallback):

@@ -1,11 +1,11 @@
-"""`fit`, `validate`, `test` and `predict`: LightningCLI with strict parsing and short errors.
+"""`fit`, `validate` and `test`: LightningCLI with strict parsing and short errors.
 
 - An unknown or abbreviated key, in YAML or on the command line, is an error with a suggestion; the exit status is 2.
 - A run lives in one folder, `<runs_dir>/<name>`: checkpoints/, tensorboard/, metrics/, config.yaml, report.*. One
   process works in it at a time. A second `fit` into it must ask to resume (`--ckpt_path auto`).
-- `--ckpt_path` takes a file, or of this run `last`, `best` or `auto`: see `cli.checkpoints`. `validate`, `test` and
-  `predict` use `best` by default, and take what the command line and the files do not set from the checkpoint and from
-  the run: see `cli.adopted`.
+- `--ckpt_path` takes a file, or of this run `last`, `best` or `auto`: see `cli.checkpoints`. `validate` and `test` use
+  `best` by default, and take what the command line and the files do not set from the checkpoint and from the run: see
+  `cli.adopted`.
 - `fit` takes its settings from the configuration only, also when it resumes.
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat
 from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
@@ -31,8 +32,9 @@ from gcvideo.cli.checkpoints import (
     refuse_other_classes,
 )
 from gcvideo.cli.config_files import check_config_files
+from gcvideo.cli.quiet import silence_foreign_messages
 from gcvideo.cli.strict_parser import StrictParser
-from gcvideo.cli.trainer_parts import SaveConfig, TrainerParts
+from gcvideo.cli.trainer_parts import SaveConfig, TrainerParts, shows_bar
 from gcvideo.cli.trusted import restrict_imports
 from gcvideo.cli.user_errors import lightning_errors, one_line, out_of_memory
 from gcvideo.cli.values import check_values
@@ -75,7 +77,7 @@ class GcvideoCLI(LightningCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """The one verb that runs: to build the parsers of all four costs a second."""
+        """The one verb that runs: to build the parsers of all three costs a second."""
         # No --weights_only: checkpoints are always read without running code, see `_prepare_subcommand_kwargs`.
         return {self.verb: LightningCLI.subcommands()[self.verb] | {"weights_only"}}
 
@@ -183,7 +185,7 @@ class GcvideoCLI(LightningCLI):
                 found, value = _look_up(settings, key)
                 if found and f"{group}.{key}" not in self.set_by_user:
                     config[group][key] = value
-        if self.verb != "predict" and config.data.manifest is None:
+        if config.data.manifest is None:
             raise UsageError(
                 f"{config.ckpt_path} does not belong to a run in {self.run_dir}, whose config.yaml would name the "
                 f"videos: pass --data.manifest"
@@ -220,6 +222,10 @@ class GcvideoCLI(LightningCLI):
         callbacks = parts.callbacks(config, trainer)
         kwargs["logger"] = parts.loggers(trainer.get("logger"))
         kwargs["plugins"] = parts.plugins(trainer.get("plugins"))
+        if not shows_bar(trainer) and not any(isinstance(callback, ProgressBar) for callback in callbacks):
+            kwargs["enable_progress_bar"] = False  # else Lightning would bring its own
+        if trainer.get("enable_model_summary") is None:
+            kwargs["enable_model_summary"] = False  # `StartLine` says what is of interest in one line
         trainer = super().instantiate_trainer(callbacks=callbacks, default_root_dir=str(self.run_dir), **kwargs)
         watch_ranks(trainer, config.rank_timeout_s)
         return trainer
@@ -256,24 +262,13 @@ def check_block_options(parser: LightningArgumentParser, model: Namespace) -> No
         parser.error(str(error))
 
 
-# Warnings of Lightning that do not apply: each with the reason.
-_NOT_APPLICABLE = (
-    ".*callbacks used to create the checkpoint.*",  # a test needs none of them
-    ".*your dataloader is not resumable.*",  # ours is: see TrainSampler
-    "Checkpoint directory .* exists and is not empty.*",  # that of the run that is resumed
-    ".*treespec, LeafSpec.*",  # deprecation inside Lightning
-    ".*`IterableDataset` has `__len__`.*",  # ours is right: see TrainStream
-)
-
-
 def run(verb: str, args: Sequence[str]) -> int:
-    """Run `fit`, `validate`, `test` or `predict`; returns the exit status.
+    """Run `fit`, `validate` or `test`; returns the exit status.
 
     Raises:
         GcvideoError: a bad request, or videos that cannot be decoded.
     """
-    for message in _NOT_APPLICABLE:
-        warnings.filterwarnings("ignore", message=message)
+    silence_foreign_messages()
     sys.path.append(os.getcwd())  # for --model.net my_package.MyNet; last, so that it hides nothing
     check_config_files(args)
     with lightning_errors(), ExitStack() as locks:

@@ -55,7 +55,6 @@ _NEEDS_BATCHES = {
     "fit": "limit_train_batches",
     "validate": "limit_val_batches",
     "test": "limit_test_batches",
-    "predict": "limit_predict_batches",
 }
 
 

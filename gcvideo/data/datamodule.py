@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from gcvideo.data.dataset import EvalDataset, TrainDataset
 from gcvideo.data.decode import DEFAULT_DECODER, DecoderName
+from gcvideo.data.listing import NoRowsError
 from gcvideo.data.loading import Loading, VideoDataset, make_loader
 from gcvideo.data.manifest import manifest_of, manifest_warnings, read_class_names, read_manifest, videos_at
 from gcvideo.data.memory import check_item, check_loaded
@@ -57,8 +58,9 @@ class VideoDataModule(pl.LightningDataModule):
     exactly once: with several devices, set `Trainer(use_distributed_sampler=False)`.
 
     Args:
-        manifest: CSV with the columns path, label and split (or a list of 'path label' lines), or a folder
-            split/class/file, as ImageNet's.
+        manifest: CSV with the columns path, label and split, or a folder split/class/file, as ImageNet's; or for each
+            split a CSV, a list of 'path label' lines, annotations of Kinetics, or a folder class/file:
+            {train: train.txt, val: val.txt}.
         root: folder that the paths are relative to and lie in; default the manifest's own. Of shards also a URL
             (https://...).
         class_names: index -> name; default the sorted labels of the manifest.
@@ -71,7 +73,7 @@ class VideoDataModule(pl.LightningDataModule):
         num_workers: decoding processes for each device, at most 512.
         loading: batches of an evaluation, time-out, what happens with broken videos.
         seed: of the data order and of every random view.
-        predict: a video file or a folder of them, for `predict`.
+        predict: a video file or a folder of them, for `Trainer.predict`.
 
     `splits`, `clip`, `augment`, `views` and `loading` may also be mappings of their fields, which is their form in
     checkpoints.
@@ -87,7 +89,7 @@ class VideoDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        manifest: str | None = None,
+        manifest: dict[str, str] | str | None = None,
         root: str | None = None,
         class_names: list[str] | None = None,
         splits: Splits = Splits(),
@@ -168,14 +170,21 @@ class VideoDataModule(pl.LightningDataModule):
         if stage in ("fit", "validate"):
             # Of the test views only the number changes: validation sees frames of the same size and scale.
             centre = replace(self.views, temporal=1, spatial=1)
-            self.datasets["validate"] = self._eval_dataset(self._videos("validate"), centre, stage == "fit")
+            try:
+                self.datasets["validate"] = self._eval_dataset(self._videos("validate"), centre, stage == "fit")
+            except NoRowsError as error:
+                # A training needs no validation; but a split that was named must be there.
+                if stage != "fit" or self.splits.val != Splits.val:
+                    raise
+                rank_zero_warn(f"training without validation, so the best checkpoint is the latest: {error}")
         if stage == "test":
             self.datasets["test"] = self._eval_dataset(self._videos("test"), self.views)
         if stage == "predict":
             self.datasets["predict"] = self._eval_dataset(videos_at(self.predict_path), self.views)
         self._check_memory()
         if stage == "fit" and (self.trainer is None or self.trainer.is_global_zero):
-            for text in manifest_warnings(manifest_of(self.manifest), self.splits.train, self.splits.evaluated):
+            source = manifest_of(self.manifest)
+            for text in manifest_warnings(source, self.splits.train, self.splits.evaluated, self.root):
                 rank_zero_warn(text)
 
     def _videos(self, stage: str) -> Videos:
@@ -185,6 +194,7 @@ class VideoDataModule(pl.LightningDataModule):
             self.root,
             self.class_names,
             self.loading.outside_root,
+            rank_zero_warn,
         )
 
     def _check_memory(self) -> None:
@@ -249,8 +259,10 @@ class VideoDataModule(pl.LightningDataModule):
             start = resume(state_dict, self._order(), self.accept_changes)
             self._progress = TrainingProgress(start, stored=Position(state_dict["epoch"], state_dict["videos"]))
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Each video once, its centre view."""
+    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
+        """Each video once, its centre view; no loader for a training without validation videos."""
+        if "validate" not in self.datasets:
+            return []
         return self._eval_loader("validate", self.loading.eval_batch_size)
 
     def test_dataloader(self) -> DataLoader[Any]:

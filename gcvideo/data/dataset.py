@@ -10,6 +10,7 @@ Letters: V views (temporal clips x spatial crops), T frames, S side of the squar
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,11 +49,7 @@ class _VideoDataset(Dataset[Item | None]):
         """Open a video, whose contents may be in memory."""
         self.readings.begin(index)
         video = self.videos[index]
-        reader = open_video(video.file, self.decoder, self.videos.contents(index) if data is None else data)
-        # Without this check the sampling would raise a ValueError, which is not counted as a broken video.
-        if self.clip.target_fps is not None and not 0 < reader.fps < math.inf:
-            raise VideoDecodeError(video.file, f"has no frame rate (got {reader.fps}), which target_fps requires")
-        return reader
+        return open_for(self.clip, video.file, self.decoder, self.videos.contents(index) if data is None else data)
 
     def broken_files(self) -> list[str]:
         """Files that could not be decoded so far: on this rank, and on all before their last `add_broken`."""
@@ -213,14 +210,53 @@ class EvalDataset(_VideoDataset):
 
     def _read(self, index: int, data: bytes | None) -> Tensor:
         reader = self._open(index, data)
-        clips = self.clip.uniform(reader.num_frames, reader.fps, self.views.temporal)  # [temporal, T]
-        # Clips overlap: each frame is decoded once. `rows` says where in `frames` a clip finds each of its frames:
-        #   clips [[0, 2, 4], [2, 4, 6]]  ->  needed [0, 2, 4, 6],  rows [[0, 1, 2], [1, 2, 3]]
-        needed, rows = torch.unique(clips, return_inverse=True)
-        frames = reader.read(needed).permute(0, 3, 1, 2)  # [n, 3, H, W]
-        views = _arrange(self.views.squares(frames), rows)
+        frames = read_views(reader, self.clip, self.views).frames
         self.readings.end()
-        return views
+        return frames
+
+
+def open_for(clip: Clip, path: str, decoder: DecoderName, data: bytes | None = None) -> Reader:
+    """Open a video to take clips of it; see `open_video`.
+
+    Raises:
+        VideoDecodeError: it can't be opened, or has no frame rate and the clip counts in frames per second.
+    """
+    reader = open_video(path, decoder, data)
+    # Without this check the sampling would raise a ValueError, which is not counted as a broken video.
+    if clip.target_fps is not None and not 0 < reader.fps < math.inf:
+        raise VideoDecodeError(path, f"has no frame rate (got {reader.fps}), which target_fps requires")
+    return reader
+
+
+class VideoViews(NamedTuple):
+    """All views of one video.
+
+    Attributes:
+        frames: uint8 [V, 3, T, S, S]; the spatial views of a clip are adjacent.
+        indices: int64 [temporal, T], which frames of the video each clip takes.
+    """
+
+    frames: Tensor
+    indices: Tensor
+
+
+def read_views(reader: Reader, clip: Clip, views: Views) -> VideoViews:
+    """Fixed views of an open video, each frame decoded once.
+
+    Args:
+        reader: the video; it is read to its end.
+        clip: which frames.
+        views: how many views; `size` and `short_side` must be set.
+
+    Raises:
+        VideoDecodeError: a frame can't be decoded.
+    """
+    indices = clip.uniform(reader.num_frames, reader.fps, views.temporal)  # [temporal, T]
+    # Clips overlap: each frame is decoded once. `rows` says where in `frames` a clip finds each of its frames:
+    #   clips [[0, 2, 4], [2, 4, 6]]  ->  needed [0, 2, 4, 6],  rows [[0, 1, 2], [1, 2, 3]]
+    needed, rows = torch.unique(indices, return_inverse=True)
+    frames = reader.read(needed).permute(0, 3, 1, 2)  # [n, 3, H, W]
+    return VideoViews(_arrange(views.squares(frames), rows), indices)
 
 
 def _read_clips(reader: Reader, clips: Tensor) -> Iterator[Tensor]:

@@ -1,9 +1,10 @@
-"""The rows of a manifest in any of its three forms. Only the manifest is read; `manifest` looks for the videos.
+"""The rows of a manifest in any of its forms. Only the manifest is read; `locating` looks for the videos.
 
 - CSV with a header that has at least `path` and `label` (further columns, such as `split`, may follow);
+- the annotations of Kinetics: CSV with `label,youtube_id,time_start,time_end` and perhaps `split`, see `kinetics`;
 - a folder: split/class/file, or class/file without splits, as ImageNet and many video sets are unpacked;
-- the headerless lists of PySlowFast, pytorchvideo and mmaction2: `path label` a line, label an integer from 0, split
-  at the last blank, so that paths may contain blanks.
+- the headerless lists of PySlowFast, pytorchvideo and mmaction2: `path label` or `path,label` a line, label an integer
+  from 0, cut at the last blank or comma, so that paths may contain blanks.
 
 Rows are stored as columns, because a manifest of Kinetics-700 has 650,000 of them.
 """
@@ -12,17 +13,16 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from operator import itemgetter
 from pathlib import Path
 
+from gcvideo.data.kinetics import COLUMNS, clip_of
 from gcvideo.errors import UsageError
 from gcvideo.garbage import no_garbage_collection
 
 MAX_ERRORS_SHOWN = 4  # with the line above them: five
-MAX_CLASSES = 100_000
-"""More labels are a mistake: a column of numbers or of names of files. (ImageNet-21k has 21,841 classes.)"""
 MAX_DEPTH = 4
 """Of folders below a manifest's own: deep enough to find what does not fit, and an end for a link to a folder above."""
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".jpg", ".jpeg", ".png", ".webp")
@@ -31,6 +31,10 @@ SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".jpg", ".jpeg", ".png", ".
 
 class ManifestError(UsageError):
     """The manifest can't be used; the message has every problem (or the first ones), each with its line."""
+
+
+class NoRowsError(ManifestError):
+    """The manifest has no rows of a split; the message says which splits there are."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Rows:
         splits: None if the manifest has no such column.
         shards: the tar file that each video lies in; None without such a column.
         has_header: whether the manifest is a CSV file with a header, which may name further columns.
+        are_clips: whether `paths` are names of clips, without suffix, that may lie in any folder below the root.
     """
 
     lines: Sequence[int]
@@ -51,21 +56,23 @@ class Rows:
     splits: Sequence[str] | None = None
     shards: Sequence[str] | None = None
     has_header: bool = False
+    are_clips: bool = False
 
     def of_split(self, split: str) -> "Rows":
         """The rows of one split; none if the manifest has no column `split`."""
         if self.splits is None:
             return Rows((), (), ())
-        if set(self.splits) == {split}:
-            return self
-        kept = [name == split for name in self.splits]
-        return Rows(
+        return self if set(self.splits) == {split} else self.where([name == split for name in self.splits])
+
+    def where(self, kept: Sequence[bool]) -> "Rows":
+        """The rows for which `kept` is true."""
+        return replace(
+            self,
             lines=list(compress(self.lines, kept)),
             paths=list(compress(self.paths, kept)),
             labels=list(compress(self.labels, kept)),
-            splits=list(compress(self.splits, kept)),
+            splits=None if self.splits is None else list(compress(self.splits, kept)),
             shards=None if self.shards is None else list(compress(self.shards, kept)),
-            has_header=self.has_header,
         )
 
 
@@ -88,34 +95,29 @@ def _file_rows(manifest: Path) -> Rows:
         raise ManifestError(f"{manifest}: not a text file in UTF-8 ({error.reason})") from error
     if not text or text.isspace():
         raise ManifestError(f"{manifest}: the manifest is empty")
-    # A first line with commas is a header; lists have spaces. The column "path" alone can only be a mistake.
-    header = next(csv.reader([text.partition("\n")[0].rstrip("\r")]))
-    if header == ["path"] or (len(header) > 1 and not {"path", "label"} <= set(header)):
+    first_line = text.partition("\n")[0].rstrip("\r")
+    header = next(csv.reader([first_line]))
+    is_list = _cut(first_line)[0] != ""
+    is_kinetics = COLUMNS | {"label"} <= set(header) and "path" not in header
+    # Another first line with commas is a header. The column "path" alone can only be a mistake.
+    is_header = not is_list and (header == ["path"] or len(header) > 1)
+    if is_header and not is_kinetics and not {"path", "label"} <= set(header):
         raise ManifestError(
             f"{manifest}: wrong header: expected at least the columns 'path' and 'label', got {','.join(header)!r} "
             f"(or no header and lines of 'path label')"
         )
     try:
-        rows = _csv_rows(manifest, text, header) if len(header) > 1 else _list_rows(manifest, text)
+        if not is_header:
+            rows = _list_rows(manifest, text)
+        elif is_kinetics:
+            rows = _kinetics_rows(manifest, text, header)
+        else:
+            rows = _csv_rows(manifest, text, header)
     except csv.Error as error:
         raise ManifestError(f"{manifest}: not a CSV file that can be read ({error})") from None
     if not rows.paths:
         raise ManifestError(f"{manifest}: the manifest is empty: a header and no rows")
     return rows
-
-
-def class_names_of(rows: Rows) -> list[str]:
-    """Class names: sorted labels; for integer labels "0", "1", ... up to the largest.
-
-    Sorted by name, classes have the usual order of Kinetics (0 is 'abseiling').
-    """
-    labels = set(rows.labels)
-    # At most 6 digits: a label like 99999999999 is a name, not the length of a list of names.
-    are_indices = all(label.isdecimal() and label.isascii() and len(label) < 7 for label in labels)
-    number = max(int(label) for label in labels) + 1 if are_indices else len(labels)
-    if number > MAX_CLASSES:
-        raise ManifestError(f"the labels make {number:,} classes, expected at most {MAX_CLASSES:,}")
-    return [str(index) for index in range(number)] if are_indices else sorted(labels)
 
 
 def together(manifest: Path, errors: Sequence[str], rows: int) -> str:
@@ -127,21 +129,42 @@ def together(manifest: Path, errors: Sequence[str], rows: int) -> str:
 
 
 def _csv_rows(manifest: Path, text: str, header: Sequence[str]) -> Rows:
-    # newline="": the reader ends rows itself, because a quoted path may contain line ends.
-    rows = list(csv.reader(io.StringIO(text, newline="")))[1:]
-    numbers: Sequence[int] = range(2, len(rows) + 2)  # line 1 is the header
-    if set(map(len, rows)) - {len(header)}:  # blank lines, or worse
-        numbers = [number for number, row in zip(numbers, rows, strict=True) if row]
-        rows = [row for row in rows if row]
-        bad = [number for number, row in zip(numbers, rows, strict=True) if len(row) != len(header)]
-        if bad:
-            errors = [f"line {number}: expected {len(header)} columns as in the header" for number in bad]
-            raise ManifestError(together(manifest, errors, len(rows)))
+    numbers, rows = _table(manifest, text, len(header))
 
     def column(name: str) -> list[str] | None:
         return list(map(itemgetter(header.index(name)), rows)) if name in header else None
 
     return Rows(numbers, column("path") or (), column("label") or (), column("split"), column("shard"), True)
+
+
+def _table(manifest: Path, text: str, width: int) -> tuple[Sequence[int], list[list[str]]]:
+    """Numbers and cells of the rows after the header; blank lines do not count."""
+    # newline="": the reader ends rows itself, because a quoted path may contain line ends.
+    rows = list(csv.reader(io.StringIO(text, newline="")))[1:]
+    numbers: Sequence[int] = range(2, len(rows) + 2)  # line 1 is the header
+    if set(map(len, rows)) - {width}:  # blank lines, or worse
+        numbers = [number for number, row in zip(numbers, rows, strict=True) if row]
+        rows = [row for row in rows if row]
+        bad = [number for number, row in zip(numbers, rows, strict=True) if len(row) != width]
+        if bad:
+            errors = [f"line {number}: expected {width} columns as in the header" for number in bad]
+            raise ManifestError(together(manifest, errors, len(rows)))
+    return numbers, rows
+
+
+def _kinetics_rows(manifest: Path, text: str, header: Sequence[str]) -> Rows:
+    numbers, rows = _table(manifest, text, len(header))
+    clips, errors = [], []
+    for number, row in zip(numbers, rows, strict=True):
+        try:
+            clips.append(clip_of(dict(zip(header, row, strict=True))))
+        except ValueError as error:
+            errors.append(f"line {number}: {error}")
+    if errors:
+        raise ManifestError(together(manifest, errors, len(rows)))
+    names, labels = [clip.name for clip in clips], [clip.label for clip in clips]
+    splits = [clip.split for clip in clips] if "split" in header else None
+    return Rows(numbers, names, labels, splits, has_header=True, are_clips=True)
 
 
 def _list_rows(manifest: Path, text: str) -> Rows:
@@ -150,16 +173,28 @@ def _list_rows(manifest: Path, text: str) -> Rows:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        path, _, label = line.rstrip().rpartition(" ")
-        # isascii(): digits of other scripts are decimal to Python, too.
-        if not path or not (label.isdecimal() and label.isascii()):
-            errors.append(f"line {number}: expected 'path label' with an integer label, got {line!r}")
+        path, label = _cut(line)
+        if not path:
+            errors.append(f"line {number}: expected 'path label' with an integer label, got {line.rstrip()!r}")
         else:
             rows.append((number, path, label))
     if errors:
         raise ManifestError(together(manifest, errors, len(lines)))
     numbers, paths, labels = zip(*rows, strict=True)
     return Rows(numbers, paths, labels)
+
+
+def _cut(line: str) -> tuple[str, str]:
+    """Path and label of a line of a list, "path label" or "path,label"; two empty strings if it is none."""
+    line = line.rstrip()
+    before = line.rstrip("0123456789")  # ASCII: digits of other scripts are decimal to Python, too
+    path = before.rstrip(" \t")
+    if len(before) == len(line) or (path == before and not path.endswith(",")):
+        return "", ""
+    path = path.removesuffix(",").rstrip(" \t")
+    if len(path) > 2 and path[0] == path[-1] == '"':  # as a CSV file quotes a path with commas
+        path = path[1:-1].replace('""', '"')
+    return path, line[len(before) :]
 
 
 def _folder_rows(folder: Path) -> Rows:

@@ -6,79 +6,106 @@ manifests are as untrusted as videos.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
-from gcvideo.data.listing import (
-    SUFFIXES,
-    ManifestError,
-    Rows,
-    class_names_of,
-    read_rows,
-    together,
-)
+from gcvideo.data.labels import class_names_of, complete_rows
+from gcvideo.data.listing import SUFFIXES, ManifestError, NoRowsError, Rows, together
+from gcvideo.data.locating import misplaced, with_clips
 from gcvideo.data.shards.reading import ShardedVideos, is_url, shards_of
 from gcvideo.data.splits import split_warnings
 from gcvideo.data.videos import Videos
 from gcvideo.garbage import no_garbage_collection
 
-_LISTED_FROM = 32
-"""From this number of files in one folder on, the folder is listed instead of asking for each file."""
-
-_OUTSIDE = (
-    "{path!r} leads out of the root folder {root}; set data.root to the folder of all videos, "
-    "or data.loading.outside_root: true"
-)
+Source = str | Path | Mapping[str, str] | Mapping[str, Path]
+"""One manifest with a column `split`, or a manifest for each split: {"train": "train.txt", "val": "val.txt"}."""
 
 
 def read_manifest(
-    manifest: str | Path,
+    manifest: Source,
     split: str | None = None,
     root: str | Path | None = None,
     class_names: Sequence[str] | None = None,
     outside_root: bool = False,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> Videos:
     """Videos of one split.
 
     Args:
-        manifest: CSV file, list or folder; see `listing`.
-        split: value of the column `split` to keep; None keeps all rows.
+        manifest: CSV file, list or folder, see `listing`; or one for each split.
+        split: value of the column `split` to keep; None keeps all rows. Of separate manifests, the one of this split;
+            it is used completely.
         root: folder that the paths are relative to and must lie in; default the manifest's own, or the manifest if it
             is a folder. Absolute paths stay. Of shards also a URL.
         class_names: index -> name; default `read_class_names(manifest)`. Labels may be names or indices.
         outside_root: allow paths and links that lead out of `root`.
+        warn: called with a text if clips of Kinetics' annotations are not there: every year fewer of them are.
 
     Raises:
-        ManifestError: no such file, wrong header or row, no rows (of this split), a label that is not in the class
-            list, a file that is missing, not a regular file, outside of the root, or listed twice. All problems are
-            reported together.
+        NoRowsError: no rows of this split.
+        ManifestError: no such file, wrong header or row, a label that is not in the class list, a file that is missing,
+            not a regular file, outside of the root, or listed twice. All problems are reported together.
     """
     with no_garbage_collection():
-        return _read(Path(manifest), split, root, class_names, outside_root)
+        if not isinstance(manifest, Mapping):
+            return _read(Path(manifest), split, root, class_names, outside_root, warn)
+        # An index must mean the same class in every list.
+        names = read_class_names(manifest) if class_names is None else class_names
+        return _read(manifest_of_split(manifest, split), None, root, names, outside_root, warn)
 
 
-def read_class_names(manifest: str | Path) -> list[str]:
+def read_class_names(manifest: Source) -> list[str]:
     """Class names of a manifest, all splits; see `class_names_of`."""
-    return class_names_of(_complete_rows(Path(manifest)))
+    paths = manifest.values() if isinstance(manifest, Mapping) else [manifest]
+    return class_names_of(chain.from_iterable(complete_rows(Path(path)).labels for path in paths))
 
 
-def manifest_of(option: str | None) -> str:
+def manifest_of(option: str | dict[str, str] | None) -> str | dict[str, str]:
     """The setting `data.manifest`.
 
     Raises:
         ManifestError: it isn't set. An empty one would be the current folder.
     """
-    if not option:
-        raise ManifestError("data.manifest is not set: expected a CSV with the columns path, label, split")
+    if not option or (isinstance(option, Mapping) and not all(option.values())):
+        raise ManifestError(
+            "data.manifest is not set: expected a CSV with the columns path, label, split, a folder split/class/file, "
+            "or a list for each split"
+        )
     return option
 
 
-def manifest_warnings(manifest: str | Path, train: str, evaluated: Sequence[str]) -> list[str]:
-    """What is strange in the splits of a manifest, a line each; see `split_warnings`."""
+def manifest_of_split(manifest: Source, split: str | None) -> Path:
+    """The file or folder that lists the videos of a split.
+
+    Raises:
+        NoRowsError: there are separate manifests, and none for this split.
+    """
+    if not isinstance(manifest, Mapping):
+        return Path(manifest)
+    if split not in manifest:
+        raise NoRowsError(f"data.manifest has no list of split {split!r}; lists there: {', '.join(manifest)}")
+    return Path(manifest[split])
+
+
+def manifest_warnings(
+    manifest: Source, train: str, evaluated: Sequence[str], root: str | Path | None = None
+) -> list[str]:
+    """What is strange in the splits of a manifest, a line each; see `split_warnings`.
+
+    Args:
+        manifest, root: as for `read_manifest`.
+        train, evaluated: splits.
+    """
     with no_garbage_collection():
-        rows = _normalised(read_rows(Path(manifest)))
-        return [f"{manifest}: {text}" for text in split_warnings(rows, train, evaluated)]
+        if not isinstance(manifest, Mapping):
+            rows = _normalised(complete_rows(Path(manifest)))
+            return [f"{manifest}: {text}" for text in split_warnings(rows, train, evaluated)]
+        used = [split for split in dict.fromkeys((train, *evaluated)) if split in manifest]
+        rows = _joined({split: Path(manifest[split]) for split in used}, root)
+        return [f"data.manifest: {text}" for text in split_warnings(rows, train, evaluated)]
 
 
 def videos_at(path: str | None) -> Videos:
@@ -99,43 +126,69 @@ def videos_at(path: str | None) -> Videos:
 
 
 def _read(
-    manifest: Path, split: str | None, root: str | Path | None, class_names: Sequence[str] | None, outside_root: bool
+    manifest: Path,
+    split: str | None,
+    root: str | Path | None,
+    class_names: Sequence[str] | None,
+    outside_root: bool,
+    warn: Callable[[str], None],
 ) -> Videos:
-    rows = _complete_rows(manifest)
+    rows = complete_rows(manifest)
     # Before the split is selected: an index must mean the same class in training and in evaluation.
-    names = list(class_names) if class_names is not None else class_names_of(rows)
+    names = list(class_names) if class_names is not None else class_names_of(rows.labels)
+    folder = _root_of(manifest, root)
     rows = _normalised(rows if split is None else _of_split(manifest, rows, split))
+    if rows.are_clips:
+        rows = _with_clips(manifest, rows, folder, warn)
     # Labels and files are checked for all rows before anything is raised: one run shows every problem.
     labels = _label_indices(rows, names)
-    videos, misplaced = _locate(manifest, rows, labels, _root_of(manifest, root), outside_root)
+    videos, problem_of = _locate(manifest, rows, labels, folder, outside_root)
     # Three cheap tests; only a manifest that fails one is examined row by row for its message.
-    if misplaced or -1 in labels or len(set(rows.paths)) < len(rows.paths):
-        raise ManifestError(together(manifest, _problems(rows, labels, len(names), misplaced), len(rows.paths)))
+    if problem_of or -1 in labels or len(set(rows.paths)) < len(rows.paths):
+        raise ManifestError(together(manifest, _problems(rows, labels, len(names), problem_of), len(rows.paths)))
     return videos
-
-
-def _complete_rows(manifest: Path) -> Rows:
-    """All rows; each has a path and a label, and no two labels differ by blanks around them."""
-    rows = read_rows(manifest)
-    bad = {label for label in set(rows.labels) if not label or label != label.strip()}
-    if bad or "" in rows.paths:
-        errors = [
-            f"line {line}: expected a label without blanks around it, got {label!r}"
-            if path
-            else f"line {line}: no path"
-            for line, path, label in zip(rows.lines, rows.paths, rows.labels, strict=True)
-            if label in bad or not path
-        ]
-        raise ManifestError(together(manifest, errors, len(rows.paths)))
-    return rows
 
 
 def _of_split(manifest: Path, rows: Rows, split: str) -> Rows:
     kept = rows.of_split(split)
-    if not kept.paths:
-        present = ", ".join(sorted(set(rows.splits or ("",))))
-        raise ManifestError(f"{manifest}: no rows of split {split!r}; splits there: {present}")
-    return kept
+    if kept.paths:
+        return kept
+    if rows.splits is None:
+        lacks = "it is a folder class/file, without splits" if manifest.is_dir() else "it has no column 'split'"
+        raise NoRowsError(
+            f"{manifest}: no rows of split {split!r}: {lacks}; to make them: gcvideo split {manifest} split.csv"
+        )
+    raise NoRowsError(
+        f"{manifest}: no rows of split {split!r}; splits there: {', '.join(sorted(set(rows.splits)))}. data.splits "
+        f"says which is for what; 'gcvideo split' makes others"
+    )
+
+
+def _with_clips(manifest: Path, rows: Rows, root: str, warn: Callable[[str], None]) -> Rows:
+    if is_url(root):
+        raise ManifestError(f"{manifest}: clips of Kinetics are looked for in a folder, got data.root {root}")
+    found = with_clips(rows, root)
+    if not found.paths:
+        raise ManifestError(
+            f"{manifest}: none of {len(rows.paths)} clips is below {root}, such as {rows.paths[0]}.mp4; set data.root "
+            f"to the folder of all videos"
+        )
+    if len(found.paths) < len(rows.paths):
+        warn(f"{manifest}: {len(found.paths)} of {len(rows.paths)} clips are below {root}; the others are left out")
+    return found
+
+
+def _joined(manifests: Mapping[str, Path], root: str | Path | None) -> Rows:
+    """The rows of several manifests as those of one, with paths that can be compared."""
+    lines, paths, labels, splits = [], [], [], []
+    for split, manifest in manifests.items():
+        rows = complete_rows(manifest)
+        folder = _root_of(manifest, root)
+        lines += rows.lines
+        paths += [os.path.normpath(os.path.join(folder, path)) for path in rows.paths]
+        labels += rows.labels
+        splits += [split] * len(rows.paths)
+    return Rows(lines, paths, labels, splits)
 
 
 def _normalised(rows: Rows) -> Rows:
@@ -164,16 +217,16 @@ def _locate(
 ) -> tuple[Videos, dict[int, str]]:
     """The videos, and for each row whose file can't be used, why: index -> problem."""
     if rows.shards is None:
-        return Videos(root, rows.paths, labels), dict(_misplaced(root, rows.paths, outside_root))
+        return Videos(root, rows.paths, labels), dict(misplaced(root, rows.paths, outside_root))
     shards = shards_of(manifest, rows.shards)
     videos = ShardedVideos(root, rows.paths, labels, shards)
     if is_url(root):  # no requests to a server before the run
         return videos, {}
-    problems = dict(_misplaced(root, [shard.name for shard in shards], outside_root))
+    problems = dict(misplaced(root, [shard.name for shard in shards], outside_root))
     return videos, {shards[number].first: problem for number, problem in problems.items()}
 
 
-def _problems(rows: Rows, labels: Sequence[int], num_classes: int, misplaced: dict[int, str]) -> list[str]:
+def _problems(rows: Rows, labels: Sequence[int], num_classes: int, problem_of: dict[int, str]) -> list[str]:
     """One line for each bad row: the first thing that is wrong with it."""
     errors = []
     first_line: dict[str, int] = {}
@@ -182,64 +235,7 @@ def _problems(rows: Rows, labels: Sequence[int], num_classes: int, misplaced: di
             errors.append(f"line {line}: label {rows.labels[index]!r} is not in the class list of {num_classes}")
         elif path in first_line:
             errors.append(f"line {line}: {path!r} is listed in line {first_line[path]} already")
-        elif index in misplaced:
-            errors.append(f"line {line}: {misplaced[index]}")
+        elif index in problem_of:
+            errors.append(f"line {line}: {problem_of[index]}")
         first_line.setdefault(path, line)
     return errors
-
-
-def _misplaced(root: str, paths: Sequence[str], outside_root: bool) -> Iterator[tuple[int, str]]:
-    """(index, problem) of the paths where there is no regular file, or that lead out of `root`.
-
-    Folders with many of the files are listed once: asking for each file takes minutes on a network disk.
-    """
-    real_root = os.path.realpath(root)
-    for parent, indices, names in _by_folder(paths):
-        folder = os.path.join(root, parent)
-        # Once for each folder and not for each file: resolving a path asks the disk about every component.
-        outside = not outside_root and _escapes(folder, real_root)
-        # Links are not in `listed`, so the loop below resolves each of them.
-        listed = frozenset() if outside or len(names) < _LISTED_FROM else _regular_files(folder)
-        if listed.issuperset(names):  # the usual case: one look at the folder, none at its files
-            continue
-        for index, name in zip(indices, names, strict=True):
-            if name in listed:
-                continue
-            file = os.path.join(folder, name)
-            if outside or (not outside_root and os.path.islink(file) and _escapes(file, real_root)):
-                yield index, _OUTSIDE.format(path=paths[index], root=root)
-            elif not os.path.isfile(file):
-                yield index, f"{'not a regular file' if os.path.exists(file) else 'missing file'}: {file}"
-
-
-def _by_folder(paths: Sequence[str]) -> Iterator[tuple[str, list[int], list[str]]]:
-    """(folder, indices, file names) of the paths in each folder."""
-    indices_in: dict[str, list[int]] = {}
-    names_in: dict[str, list[str]] = {}
-    last = None
-    for index, path in enumerate(paths):
-        parent, slash, name = path.rpartition("/")
-        if parent != last:  # usually the rows of a folder are consecutive, which saves two look-ups for most of them
-            last = parent
-            indices = indices_in.setdefault(parent or slash, [])  # the folder of "/a.mp4" is "/", not ""
-            names = names_in.setdefault(parent or slash, [])
-        indices.append(index)
-        names.append(name)
-    for parent, names in names_in.items():
-        yield parent, indices_in[parent], names
-
-
-def _escapes(path: str, real_root: str) -> bool:
-    """Whether a path, links followed, is neither the root nor in it."""
-    # With a separator at the end, so that /data/root2 is not taken to be in /data/root.
-    real = os.path.realpath(path)
-    return real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep)
-
-
-def _regular_files(folder: str) -> frozenset[str]:
-    """Names in a folder that are regular files and no links."""
-    try:
-        with os.scandir(folder) as entries:
-            return frozenset(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
-    except OSError:
-        return frozenset()  # no such folder: each of its files is then reported as missing

@@ -141,6 +141,32 @@ class Clip:
             starts = torch.linspace(0, last, views, dtype=torch.float64).floor()  # [V]
         return self._inside(starts.long()[:, None] + offsets, num_frames)
 
+    def sliding(self, num_frames: int, fps: float, hop_s: float | None = None) -> Tensor:
+        """Clips from the start of a video to its end, the last one at its end.
+
+        Args:
+            num_frames, fps: of the video.
+            hop_s: seconds from one clip to the next; default half a clip.
+
+        Returns:
+            int64 indices [W, T] in [0, num_frames).
+
+        Raises:
+            ValueError: as `random`, no frame rate, or `hop_s` is not positive.
+        """
+        if not 0 < fps < math.inf or (hop_s is not None and not 0 < hop_s < math.inf):
+            raise ValueError(f"expected fps > 0 and hop_s > 0, got {fps} and {hop_s}")
+        step = self._step(num_frames, fps)
+        offsets = self._offsets(step)
+        length = self.frames * step if self.spacing == "slowfast" else int(offsets[-1]) + 1
+        hop = max(length / 2 if hop_s is None else hop_s * fps, 1.0)
+        room = max(num_frames - length, 0)
+        # hop 2, room 5:  0 2 4 5
+        starts = torch.cat([torch.arange(0, room, hop, dtype=torch.float64), torch.tensor([room], dtype=torch.float64)])
+        if self.spacing == "slowfast":
+            return self._spread(starts, step, num_frames)
+        return self._inside(starts.long()[:, None] + offsets, num_frames)
+
     def _step(self, num_frames: int, fps: float) -> float:
         """Distance of neighbouring frames, in frames of the file."""
         if num_frames < 1:

@@ -1,4 +1,4 @@
-"""The rows of a manifest as `gcvideo check` and `pack` see them: with all columns, whether the file exists or not."""
+"""The rows of a manifest as `gcvideo check`, `split` and `pack` see them: with all columns, whether the file exists."""
 
 import csv
 import os
@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from gcvideo.data.listing import read_rows
+from gcvideo.data.labels import complete_rows
+from gcvideo.data.locating import clip_paths
 from gcvideo.errors import UsageError
 
 _KINETICS_NAME = re.compile(r"([\w-]{11})_\d{6}_\d{6}", re.ASCII)  # as `gcvideo prepare` names clips
@@ -42,20 +43,24 @@ def read_entries(manifest: Path, root: Path | None = None, split: str | None = N
     """All rows of a manifest of any form, or those of one split.
 
     Raises:
-        ManifestError: not a manifest, or no rows.
+        ManifestError: not a manifest, no rows, or rows without a path or with a bad label.
         UsageError: a manifest of shards.
     """
-    rows = read_rows(manifest)
+    rows = complete_rows(manifest)
     if rows.shards is not None:
         raise UsageError(f"{manifest} lists shards: check the manifest of the files that they were made of")
     folder = root or (manifest if manifest.is_dir() else manifest.parent)
+    paths = rows.paths
+    if rows.are_clips:
+        path_of = clip_paths(str(folder))
+        paths = [path_of.get(clip, f"{clip}.mp4") for clip in rows.paths]
     columns: list[dict[str, str]] = [{} for _ in rows.paths]
     if rows.has_header:
         with manifest.open(encoding="utf-8-sig", newline="") as stream:
-            columns = list(csv.DictReader(stream))  # skips blank lines, as `read_rows` does
+            columns = list(csv.DictReader(stream))  # skips blank lines, as `complete_rows` does
     splits = rows.splits or [""] * len(rows.paths)
     entries = [
         Entry(os.path.join(folder, path), path, label, name, of_row)
-        for path, label, name, of_row in zip(rows.paths, rows.labels, splits, columns, strict=True)
+        for path, label, name, of_row in zip(paths, rows.labels, splits, columns, strict=True)
     ]
     return [entry for entry in entries if split is None or entry.split == split]

@@ -15,6 +15,9 @@ from gcvideo.data.decode.reader import check_container
 _FIELDS = 32
 """Side of the grid to which `look_of` averages a frame."""
 
+BACKGROUND_SIDE = 16
+"""Side of the image that `background_of` makes."""
+
 _FLAT = 4.0
 """Standard deviation of grey values below which a frame looks like any other."""
 
@@ -29,6 +32,7 @@ class VideoFacts:
         faults: decoder -> why it is not accurate for this file, or None if it is.
         sha256: first 16 digits of the content's digest.
         look: see `look_of`; "" if the frames tell nothing.
+        background: see `background_of`; b"" if the frames tell nothing.
     """
 
     num_frames: int
@@ -39,6 +43,7 @@ class VideoFacts:
     faults: dict[str, str | None]
     sha256: str
     look: str = ""
+    background: bytes = b""
 
     def __post_init__(self) -> None:
         if min(self.num_frames, self.width, self.height) < 1:
@@ -90,6 +95,7 @@ def _examine(path: str, full: bool) -> VideoFacts:
         faults=faults,
         sha256=hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16],
         look=look_of(frames.numpy()),
+        background=background_of(frames.numpy()),
     )
 
 
@@ -120,8 +126,20 @@ def look_of(frames: np.ndarray) -> str:
     return np.packbits(coefficients > median, axis=1).tobytes().hex()
 
 
-def _average(grey: np.ndarray) -> np.ndarray:
-    """Means over a grid of 32 x 32 fields, of equal size up to a pixel: [N, H, W] -> [N, 32, 32]."""
-    rows, columns = (np.linspace(0, side, _FIELDS + 1).astype(int) for side in grey.shape[1:])  # edges of the fields
+def background_of(frames: np.ndarray) -> bytes:
+    """What does not move in frames [N, H, W, 3]: the median over time, as a grey image of 16 x 16 bytes, row by row.
+
+    b"" if it is flat. In front of a static camera the median removes who is in less than half of the frames.
+    """
+    grey = frames.mean(axis=-1)  # [N, H, W]
+    if min(grey.shape[1:]) < BACKGROUND_SIDE:
+        return b""
+    still = np.median(_average(grey, BACKGROUND_SIDE), axis=0)  # [16, 16]
+    return b"" if still.std() < _FLAT else np.rint(still).astype(np.uint8).tobytes()
+
+
+def _average(grey: np.ndarray, side: int = _FIELDS) -> np.ndarray:
+    """Means over a grid of `side` x `side` fields, of equal size up to a pixel: [N, H, W] -> [N, side, side]."""
+    rows, columns = (np.linspace(0, length, side + 1).astype(int) for length in grey.shape[1:])  # edges of the fields
     sums = np.add.reduceat(np.add.reduceat(grey, rows[:-1], axis=1), columns[:-1], axis=2)
     return sums / (np.diff(rows)[:, None] * np.diff(columns))

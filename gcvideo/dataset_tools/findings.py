@@ -8,11 +8,12 @@ from pathlib import PurePosixPath
 
 from gcvideo.dataset_tools.entries import Entry
 from gcvideo.dataset_tools.examine import Broken, VideoFacts
+from gcvideo.dataset_tools.scenes import shared_scenes
 
 ERRORS = ("broken", "differs", "leak", "contradiction")
 """Kinds of findings with which a set should not be used."""
 
-WARNINGS = ("duplicate", "look-alike", "mislabelled", "short", "imbalance")
+WARNINGS = ("duplicate", "look-alike", "scene", "mislabelled", "short", "imbalance")
 """Kinds of findings that deserve a look."""
 
 IMBALANCE = 10
@@ -25,11 +26,19 @@ LOOK_BITS = 14
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One problem: its kind, the path (or source, or split) that it concerns, and a description."""
+    """One problem.
+
+    Attributes:
+        kind: one of `ERRORS` and `WARNINGS`.
+        name: the path (or source, or split) that it concerns.
+        text: a description.
+        rank: among the findings of its kind, lower ones come first.
+    """
 
     kind: str
     name: str
     text: str
+    rank: float = 0
 
     def __post_init__(self) -> None:
         if self.kind not in (*ERRORS, *WARNINGS):
@@ -37,7 +46,7 @@ class Finding:
 
 
 def find(entries: Sequence[Entry], facts: Sequence[VideoFacts | Broken], min_frames: int) -> list[Finding]:
-    """All findings, errors first.
+    """All findings, errors first; of similar videos first those that are in two splits or have two labels.
 
     Args:
         entries: rows.
@@ -45,24 +54,26 @@ def find(entries: Sequence[Entry], facts: Sequence[VideoFacts | Broken], min_fra
         min_frames: a video with fewer is short.
     """
     found: list[Finding] = []
+    classes = {_plain(entry.label) for entry in entries}
     for entry, fact in zip(entries, facts, strict=True):
         if isinstance(fact, Broken):
             found.append(Finding("broken", entry.name, fact.reason))
         else:
-            found += _of_one_video(entry, fact, min_frames)
+            found += _of_one_video(entry, fact, min_frames, classes)
     contents = ["" if isinstance(fact, Broken) else fact.sha256 for fact in facts]
     found += _copies(entries, contents)
     copied = {content for content, count in Counter(contents).items() if count > 1}
     # Equal files look alike, too; that would be reported twice.
     looks = ["" if isinstance(fact, Broken) or fact.sha256 in copied else fact.look for fact in facts]
     found += _look_alikes(entries, looks)
+    found += _shared_scenes(entries, [getattr(fact, "background", b"") for fact in facts], contents)
     found += _shared_sources(entries)
     found += _imbalances(entries)
     kinds = (*ERRORS, *WARNINGS)
-    return sorted(found, key=lambda finding: (kinds.index(finding.kind), finding.name))
+    return sorted(found, key=lambda finding: (kinds.index(finding.kind), finding.rank, finding.name))
 
 
-def _of_one_video(entry: Entry, facts: VideoFacts, min_frames: int) -> Iterator[Finding]:
+def _of_one_video(entry: Entry, facts: VideoFacts, min_frames: int, classes: set[str]) -> Iterator[Finding]:
     if facts.num_frames < min_frames:
         yield Finding("short", entry.name, f"{facts.num_frames} frames, fewer than {min_frames}")
     for column, actual in (
@@ -74,8 +85,10 @@ def _of_one_video(entry: Entry, facts: VideoFacts, min_frames: int) -> Iterator[
         written = entry.columns.get(column, "")
         if written and written[:16] != str(actual):  # a manifest may hold all 64 digits of the SHA-256
             yield Finding("differs", entry.name, f"{column} is {actual}, but {written} in the manifest")
-    # Labels that are indices can't be compared with the name of a folder.
-    folder = PurePosixPath(entry.name).parent.name
+    # Only a folder that is named like a class tells one (the innermost): others are splits, persons, dates. Labels that
+    # are indices can't be compared with it.
+    folders = PurePosixPath(entry.name).parent.parts
+    folder = next((folder for folder in reversed(folders) if _plain(folder) in classes), "")
     if folder and _plain(folder) != _plain(entry.label) and not entry.label.isdigit():
         yield Finding("mislabelled", entry.name, f"labelled {entry.label!r} in a folder {folder!r}")
 
@@ -124,11 +137,23 @@ def _pair(kind: str, entry: Entry, other: Entry, text: str) -> Finding:
     is_certain = kind == "duplicate"  # looks can deceive, and are never an error
     if other.split != entry.split:
         text = f"{text} {other.name}: split {entry.split} here, {other.split} there"
-        return Finding("leak" if is_certain else kind, entry.name, text)
+        return Finding("leak" if is_certain else kind, entry.name, text, rank=-1)
     if other.label != entry.label:
         text = f"{text} {other.name}, which is labelled {other.label!r}"
-        return Finding("contradiction" if is_certain else kind, entry.name, text)
+        return Finding("contradiction" if is_certain else kind, entry.name, text, rank=-1)
     return Finding(kind, entry.name, f"{text} {other.name}")
+
+
+def _shared_scenes(
+    entries: Sequence[Entry], backgrounds: Sequence[bytes], contents: Sequence[str]
+) -> Iterator[Finding]:
+    """Static cameras that filmed videos of several splits; not the copies and sources that are reported as such."""
+    for index, other, correlation in shared_scenes([entry.split for entry in entries], backgrounds):
+        entry, its = entries[index], entries[other]
+        if contents[index] == contents[other] or (entry.source and entry.source == its.source):
+            continue
+        text = f"shows the scene of {its.name} ({correlation:.2f}): split {entry.split} here, {its.split} there"
+        yield Finding("scene", entry.name, text, rank=-correlation)
 
 
 def _shared_sources(entries: Sequence[Entry]) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from gcvideo.data.decode import open_video
-from gcvideo.data.listing import class_names_of, read_rows
+from gcvideo.data.labels import class_names_of, complete_rows
 from gcvideo.data.manifest import read_manifest
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import fixed_views
@@ -69,8 +69,8 @@ def write_pairs(
         VideoDecodeError: a clip can't be decoded.
     """
     out, rows = Path(out), []
-    table = read_rows(Path(manifest))
-    names = class_names_of(table)
+    table = complete_rows(Path(manifest))
+    names = class_names_of(table.labels)
     unknown = sorted({name for kind in options.kinds for name in kind} - set(names))
     if unknown:
         raise UsageError(f"{manifest}: no class {', '.join(unknown)}; classes there: {', '.join(names)}")

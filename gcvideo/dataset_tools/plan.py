@@ -1,8 +1,8 @@
-"""What there is to prepare: official rows matched to raw files."""
+"""What there is to prepare: rows of the annotations matched to raw files."""
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -56,10 +56,12 @@ class Plan:
     Attributes:
         raw: folder of the raw videos.
         jobs: ascending by target, each target once.
-        missing: (target, label, split) of the official rows without a file.
+        missing: (target, label, split) of the rows without a file.
         rejected: (source, reason) of raw files that are not used.
         unlisted: number of raw files that no row names.
-        unlabelled: number of official rows without a label.
+        unlabelled: number of rows without a label.
+        is_official: whether the rows are the published annotations of a data set, and not a user's own.
+        columns: target -> further columns of its row, name -> value.
     """
 
     raw: Path
@@ -68,14 +70,16 @@ class Plan:
     rejected: list[tuple[str, str]] = field(default_factory=list)
     unlisted: int = 0
     unlabelled: int = 0
+    is_official: bool = False
+    columns: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def class_names(self) -> list[str]:
-        """Sorted labels of all official rows, including those without a file."""
+        """Sorted labels of all rows, including those without a file."""
         return sorted({job.label for job in self.jobs} | {label for _, label, _ in self.missing})
 
-    def official(self) -> Counter[tuple[str, str]]:
-        """(split, label) -> number of official rows."""
+    def listed(self) -> Counter[tuple[str, str]]:
+        """(split, label) -> number of rows."""
         matched = [(job.split, job.label) for job in self.jobs]
         missing = [(split, label) for _, label, split in self.missing]
         return Counter(matched + missing)
@@ -103,14 +107,14 @@ def make_plan(raw: str | Path, annotations: Sequence[str | Path] = (), split_num
     files = _find_videos(raw, plan)
     listing = read_listing(paths, files, split_number)
     plan.rejected += listing.rejected
-    plan.unlabelled = listing.unlabelled
+    plan.unlabelled, plan.is_official = listing.unlabelled, listing.is_official
     _match(listing, plan)
     used = {job.source for job in plan.jobs}
     plan.unlisted = sum(file not in used for file in files)
     if not plan.jobs:
         raise UsageError(
-            f"{raw}: none of {len(listing.rows)} official rows has a file here ({len(files)} video files found, links "
-            f"to folders not followed); the raw folder and the annotations do not match"
+            f"{raw}: none of {len(listing.rows)} rows of the annotations has a file here ({len(files)} video files "
+            f"found, links to folders not followed); the raw folder and the annotations do not match"
         )
     return plan
 
@@ -146,6 +150,7 @@ def _match(listing: Listing, plan: Plan) -> None:
             plan.missing.append((row.target, row.label, row.split))
         elif row.target not in source_of:
             source_of[row.target] = source
+            plan.columns[row.target] = row.columns
             # The last key of a Kinetics row is the bare id: a file of that name may be the whole YouTube video.
             is_cut = row.times is None or PurePosixPath(source).stem != row.keys[-1]
             plan.jobs.append(Job(source, row.target, row.label, row.split, None if is_cut else row.times))

@@ -151,7 +151,7 @@ def _module_names(model: nn.Module, at: At, blocks: str) -> list[str]:
 
 def _residual_blocks(model: nn.Module, at: Indices, blocks: str) -> list[str]:
     """Names of the chosen residual blocks, in the order of the model."""
-    stages = _stages(model)
+    stages = stages_of(model)
     if not stages:
         raise UsageError(
             f"blocks {blocks!r} in {type(model).__name__}, which has no stages {', '.join(STAGES)}: "
@@ -180,7 +180,7 @@ def _residual_blocks(model: nn.Module, at: Indices, blocks: str) -> list[str]:
     return names
 
 
-def _stages(model: nn.Module) -> dict[str, tuple[str, int]]:
+def stages_of(model: nn.Module) -> dict[str, tuple[str, int]]:
     """Stage -> (name of the module that holds its residual blocks, their number); empty if the model has no stages."""
     if isinstance(model, ResNet):  # torchvision's, and our image models
         found = [(f"layer{n}", len(model.get_submodule(f"layer{n}"))) for n in (1, 2, 3, 4)]

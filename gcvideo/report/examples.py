@@ -4,6 +4,7 @@ Letters: T frames, S side of a view, K classes.
 """
 
 from collections.abc import Mapping, Sequence
+from math import log
 from typing import NamedTuple
 
 from torch import Tensor
@@ -17,12 +18,17 @@ from gcvideo.training.task import VideoTask
 
 MAX_MAPS = 4
 
+DARK, BRIGHT = 0.2, 0.35
+"""Mean brightness, of 1, below which frames are shown brightened, and the one that they are shown with."""
+
+MIN_GAMMA = 0.3  # below, the noise of nearly black frames is all that is seen
+
 
 class Example(NamedTuple):
     """One video on the page.
 
     Args:
-        caption: name, prediction, and whether it is correct.
+        caption: name, prediction, whether it is correct, and whether its frames are shown brightened.
         strip: its frames and below them the attention, as PNG.
         has_attention: whether any block's attention is shown.
     """
@@ -48,11 +54,29 @@ def make_example(row: int, results: VideoResults, task: VideoTask, dataset: Eval
     view = item.frames[central_view(views)]  # [3, T, S, S]
     attention = attention_maps(task.net, task.normalise(view[None]))  # of each block [1, 1, T', H', W']
     maps = {f"block {number}": weights[0, 0].cpu() for number, weights in enumerate(attention.values(), start=1)}
-    strip = plots.filmstrip(view.permute(1, 0, 2, 3), evenly_chosen(maps))  # [T, 3, S, S]
+    gamma = gamma_of(view)
+    shown = view if gamma == 1 else (255 * (view / 255) ** gamma).to(view.dtype)
+    strip = plots.filmstrip(shown.permute(1, 0, 2, 3), evenly_chosen(maps))  # [T, 3, S, S]
     best = int(predicted_classes(results.scores[[row]], results.labels[[row]]))
     name, label = dataset.videos[index].name, int(results.labels[row])
     caption = _caption(name, label, best, results.scores[row], task.class_names)
+    if gamma != 1:
+        caption += f"; dark, shown brightened (gamma {gamma:.2f})"
     return Example(caption, strip, bool(maps))
+
+
+def gamma_of(frames: Tensor) -> float:
+    """Exponent that makes dark frames visible; 1 for frames that are bright enough, and for black ones.
+
+    Frames of mean brightness m are shown with the exponent log(0.35) / log(m), which maps m itself to 0.35.
+
+    Args:
+        frames: uint8, of any shape.
+    """
+    mean = frames.float().mean().item() / 255
+    if mean == 0 or mean >= DARK:
+        return 1.0
+    return max(MIN_GAMMA, log(BRIGHT) / log(mean))
 
 
 def central_view(views: ViewCounts) -> int:

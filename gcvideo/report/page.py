@@ -1,16 +1,34 @@
 """report.html of a test. The template is page.html.j2."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from gcvideo.pages import image, render
+from gcvideo.pages import Image, image, render
 from gcvideo.report import plots
-from gcvideo.report.curves import Curves
+from gcvideo.report.curves import COLUMNS, Curves
 from gcvideo.report.examples import Example
+from gcvideo.report.hyperparameters import hyperparameters
+from gcvideo.report.interval import Interval
 from gcvideo.report.results import Report
+from gcvideo.report.summary import Summary
+from gcvideo.terminal import duration_text
+
+TOP5_CLASSES = 10
+"""Number of classes from which top-5 is shown: of fewer, guessing has at least every other video right."""
+
+HtmlTable = tuple[Sequence[str], Sequence[Sequence[object]]]
+"""Header and rows."""
+
+
+class Card(NamedTuple):
+    """An accuracy at the top of the page, with its 95 % interval and its name."""
+
+    accuracy: float
+    interval: Interval
+    name: str
 
 
 def render_page(
@@ -30,17 +48,75 @@ def render_page(
     return render(
         "report/page.html.j2",
         title=f"{title}: {model}",
+        lead=_lead(report),
         summary=summary,
+        cards=_cards(summary),
         official=report.official,
         chance=1 / len(names),
-        curves=image(plots.learning_curves(curves), "learning curves") if curves else None,
+        curves=_curve_images(curves),
+        curve_table=_curve_table(curves),
         confusion=image(plots.confusion(torch.tensor(summary.confusion), names), "confusion matrix"),
+        confused_table=_confused_table(summary),
         classes=image(plots.per_class_bars(summary.per_class), "accuracy of each class"),
+        class_table=_class_table(summary),
         has_attention=any(example.has_attention for example in (*correct, *wrong)),
         correct=[image(example.strip, example.caption) for example in correct],
         wrong=[image(example.strip, example.caption) for example in wrong],
         settings=_settings(report, model),
+        hyperparameters=hyperparameters(report.config, report.test_config),
+        hyperparameters_note="Settings of the training; of the test only those that differ. Those that are null are "
+        "left out.",
     )
+
+
+def _lead(report: Report) -> str:
+    """What was tested and how it was trained, in one sentence each."""
+    data, training = report.data, _training_text(report)
+    tested = (
+        f"Tested on the split {data.split} of {data.name} ({data.manifest}), {len(report.summary.per_class)} classes."
+    )
+    return f"{tested} Trained: {training}." if training else tested
+
+
+def _cards(summary: Summary) -> list[Card]:
+    cards = [
+        Card(summary.video_top1, summary.video_top1_interval, "video top-1"),
+        Card(summary.mean_class_top1, summary.mean_class_top1_interval, "mean of the classes' top-1"),
+        Card(summary.clip_top1, summary.clip_top1_interval, "clip top-1"),
+    ]
+    if len(summary.per_class) >= TOP5_CLASSES:
+        cards.insert(1, Card(summary.video_top5, summary.video_top5_interval, "video top-5"))
+        cards.append(Card(summary.clip_top5, summary.clip_top5_interval, "clip top-5"))
+    return cards
+
+
+def _curve_images(curves: Curves) -> list[Image]:
+    panels = {name: plots.curve_panel(curves, name) for name in plots.PANELS if curves}
+    return [image(png, f"learning curves: {name}") for name, png in panels.items()]
+
+
+def _curve_table(curves: Curves) -> HtmlTable:
+    by_epoch = {name: dict(points) for name, points in curves.items()}
+    epochs = sorted({epoch for points in by_epoch.values() for epoch in points})
+    logged = [name for name in COLUMNS if name in by_epoch]
+    rows = [
+        [f"{epoch:g}", *(f"{by_epoch[name][epoch]:.4f}" if epoch in by_epoch[name] else "" for name in logged)]
+        for epoch in epochs
+    ]
+    return ["epoch", *logged], rows
+
+
+def _class_table(summary: Summary) -> HtmlTable:
+    rows = [
+        [row.name, row.videos, "" if row.top1 is None else f"{row.top1:.3f}", row.top1_interval or ""]
+        for row in sorted(summary.per_class, key=lambda row: (row.top1 is None, row.top1))
+    ]
+    return ["class", "videos", "top-1", "95 % interval"], rows
+
+
+def _confused_table(summary: Summary) -> HtmlTable:
+    rows = [[pair.label, pair.predicted, f"{pair.videos} of {pair.of}"] for pair in summary.confused]
+    return ["true class", "predicted", "videos"], rows
 
 
 def describe_model(settings: dict[str, Any], net: nn.Module) -> str:
@@ -62,6 +138,8 @@ def _settings(report: Report, model: str) -> dict[str, str]:
     shape = " x ".join(str(length) for length in report.model.input)
     clip, views, macs = report.clip, report.views, report.model.macs_per_view
     settings = {
+        "data set": report.data.name,
+        "split": f"{report.data.split}, of {report.data.manifest}",
         "model": model,
         "parameters": f"{report.model.parameters:,}",
         "multiply-accumulates of a view": "unknown"
@@ -69,10 +147,30 @@ def _settings(report: Report, model: str) -> dict[str, str]:
         else f"{macs / 1e9:.3f} G at {shape} ({report.model.macs_counter})",
         "views of a video": f"{views.temporal} in time x {views.spatial} in space, "
         f"{clip.frames} frames at stride {clip.stride}, {clip.size} pixels",
+        "training": _training_text(report),
+        "best epoch": _best_text(report),
         "checkpoint": report.checkpoint,
         "seed": report.seed,
         "commit": report.commit,
         "versions": ", ".join(f"{package} {version}" for package, version in report.versions.items()),
         "written": report.written,
     }
-    return {key: str(value) for key, value in settings.items()}
+    return {key: str(value) for key, value in settings.items() if value is not None}
+
+
+def _training_text(report: Report) -> str | None:
+    """Such as "5 epochs, 30 steps, in 2.1 min on 2 x NVIDIA H100"; None if it is not known."""
+    facts = report.training
+    if facts is None:
+        return None
+    counts = [f"{value:,} {name}" for name, value in (("epochs", facts.epochs), ("steps", facts.steps)) if value]
+    time = None if facts.seconds is None else f"in {duration_text(facts.seconds)}"
+    device = None if facts.device is None else f"on {facts.device}"
+    return " ".join(text for text in (", ".join(counts), time, device) if text) or None
+
+
+def _best_text(report: Report) -> str | None:
+    facts = report.training
+    if facts is None or facts.best is None or facts.best_epoch is None:
+        return None
+    return f"{facts.best_epoch}, with {facts.metric} {facts.best:.3f}"

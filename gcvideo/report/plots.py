@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from gcvideo.figures import BLUE, INK, MUTED, ORANGE, literal, png
@@ -18,30 +19,34 @@ MAX_NAMED_CLASSES = 40  # names of more do not fit on the axes
 MAX_COUNTED_CLASSES = 16  # numbers in more cells are too small to read
 
 
-def learning_curves(curves: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
-    """Loss and top-1 over epochs.
+PANELS = {
+    "loss": {"train/loss": "training", "val/loss": "validation"},
+    "top-1": {"train/clip_top1": "training clips", "val/video_top1": "validation videos"},
+}
+"""Title -> curve -> its name in the legend."""
+
+
+def curve_panel(curves: Mapping[str, Sequence[tuple[float, float]]], title: str) -> bytes:
+    """Curves of training and validation over epochs.
 
     Args:
-        curves: points (epochs, value) of any of 'train/loss', 'val/loss', 'train/clip_top1' and 'val/video_top1'.
+        curves: points (epochs, value) of any of the curves in `PANELS`.
+        title: key of `PANELS`.
     """
-    figure = Figure(figsize=(9, 3))
-    loss, top1 = figure.subplots(1, 2)
-    _curve(loss, curves.get("train/loss", ()), "training", BLUE)
-    _curve(loss, curves.get("val/loss", ()), "validation", ORANGE)
-    _curve(top1, curves.get("train/clip_top1", ()), "training clips", BLUE)
-    _curve(top1, curves.get("val/video_top1", ()), "validation videos", ORANGE)
-    top1.set_ylim(0, 1.02)  # the markers at 1 are not cut
-    for axes, title in ((loss, "loss"), (top1, "top-1")):
-        axes.set_xlabel("epoch", color=INK)
-        axes.set_title(title, color=INK, fontsize=11)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=9)
+    figure = Figure(figsize=(4.6, 3))
+    axes = figure.add_subplot()
+    for (curve, name), colour, marker in zip(PANELS[title].items(), (BLUE, ORANGE), "os", strict=True):
+        points = curves.get(curve, ())
+        axes.plot([x for x, _ in points], [y for _, y in points], f"{marker}-", ms=3.5, color=colour, label=name)
+    if title == "top-1":
+        axes.set_ylim(0, 1.02)  # the markers at 1 are not cut
+    axes.set_xlabel("epoch", color=INK)
+    axes.set_title(title, color=INK, fontsize=11)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)
     return png(figure)
-
-
-def _curve(axes: Axes, points: Sequence[tuple[float, float]], name: str, colour: str) -> None:
-    axes.plot([x for x, _ in points], [y for _, y in points], "o-", ms=3.5, color=colour, label=name)
 
 
 def confusion(matrix: Tensor, names: Sequence[str]) -> bytes:
@@ -84,14 +89,20 @@ def per_class_bars(classes: Sequence[ClassAccuracy]) -> bytes:
     if len(ascending) > MAX_NAMED_CLASSES:
         half = MAX_NAMED_CLASSES // 2
         ascending = [*ascending[:half], *ascending[-half:]]
-    figure = Figure(figsize=(6, 0.6 + 0.24 * len(ascending)))
+    figure = Figure(figsize=(4, 0.6 + 0.24 * len(ascending)))
     axes = figure.add_subplot()
-    axes.barh([literal(name) for name, *_ in ascending], [top1 for _, top1, _ in ascending], color=BLUE, height=0.65)
+    axes.barh(
+        [literal(name) for name, *_ in ascending],
+        [top1 for _, top1, _ in ascending],
+        color=BLUE,
+        alpha=0.6,
+        height=0.65,
+    )
     for bar, (_, top1, interval) in enumerate(ascending):
         axes.plot(interval, [bar, bar], "-", lw=1.2, color=INK)
         axes.text(interval.high + 0.01, bar, f"{top1:.2f}", va="center", fontsize=8, color=MUTED)
     axes.set_xlim(0, 1.1)
-    axes.set_xlabel("top-1 of the class and its 95 % interval", color=INK)
+    axes.set_xlabel("top-1 and its 95 % interval", color=INK)
     axes.tick_params(axis="y", labelsize=8)
     axes.invert_yaxis()  # the first bar on top
     axes.spines[["top", "right"]].set_visible(False)
@@ -118,7 +129,7 @@ def filmstrip(frames: Tensor, maps: Mapping[str, Tensor] | None = None) -> bytes
         # The map of a deep block has fewer frames and positions than the clip: spread over both.
         full = F.interpolate(weights[None, None].float(), size=grey.shape, mode="trilinear")[0, 0]  # [T, S, S]
         full = full / full.max()
-        row[0].set_ylabel(literal(name), fontsize=7, color=INK)
+        row[0].set_ylabel(literal(name), fontsize=8, color=MUTED)
         for axes, picture, values in zip(row, grey, full, strict=True):
             axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
             axes.imshow(values, cmap="inferno", vmin=0, vmax=1, alpha=0.65)
@@ -127,4 +138,4 @@ def filmstrip(frames: Tensor, maps: Mapping[str, Tensor] | None = None) -> bytes
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
     figure.subplots_adjust(wspace=0.04, hspace=0.06)
-    return png(figure)
+    return png(figure, transparent=True)

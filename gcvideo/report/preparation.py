@@ -55,9 +55,9 @@ def _check_space(run_dir: Path, videos: Videos, key: ProgressKey) -> None:
     """Refuse a disk on which the results will not fit."""
     num_classes = key.classes
     names = sum(len(video.name) for video in videos)
-    # A line of predictions.csv has five columns, two of them names of classes; a number of the confusion matrix has a
-    # line of report.json.
-    table = names + 200 * len(videos)
+    # A line of predictions.csv has two names of classes and K scores of up to 8 characters; a number of the confusion
+    # matrix has a line of report.json.
+    table = names + (200 + 8 * num_classes) * len(videos)
     needed = key.record().itemsize * len(videos) + table + 12 * num_classes**2 + PAGE_BYTES
     free = shutil.disk_usage(run_dir).free
     if free < needed:

@@ -1,13 +1,48 @@
 """What report.json and predictions.csv hold."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from gcvideo.files import csv_text
+from gcvideo.fit_marker import FitFacts
 from gcvideo.report.summary import Summary
 from gcvideo.training.metrics import VideoResults, predicted_classes
+
+
+class ReportFiles(NamedTuple):
+    """The files of a report in the folder of a run."""
+
+    page: Path
+    numbers: Path
+    predictions: Path
+
+
+def report_files(run_dir: Path, split: str, own_split: str) -> ReportFiles:
+    """report.html, report.json and predictions.csv; of another split than the run's own report-SPLIT.html, ...
+
+    So a report is replaced only by a newer one of the same split, and `report.*` is what a run is judged by.
+
+    Args:
+        run_dir: folder of the run.
+        split: that was tested.
+        own_split: that the run's configuration names as its test split.
+    """
+    suffix = "" if split == own_split else "-" + re.sub(r"[^\w.-]", "_", split)
+    names = (f"report{suffix}.html", f"report{suffix}.json", f"predictions{suffix}.csv")
+    return ReportFiles(*(run_dir / name for name in names))
+
+
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """Which videos were tested: `name` of the data set's folder, the `manifest`'s path, its `split`."""
+
+    name: str
+    manifest: str
+    split: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,43 +86,60 @@ class Report:
 
     Args:
         summary: the accuracies.
+        data: which videos were tested.
         official: rows of the official annotations; see `official_rows`.
         views, clip: how the videos were read.
         broken_videos: files that could not be decoded.
         model: size of the network.
+        training: what the fit took; None if it is not known, or not finished.
         checkpoint: path of the weights.
-        seed: of the test; None if it was not set.
-        config: all settings of the test.
+        seed: of the training, else of the test; None if neither was set.
+        config: all settings of the training; without its config.yaml those of the model.
+        test_config: all settings of the test.
         versions: package -> version.
         commit: of the source tree; None outside a checkout.
         written: time of writing, ISO 8601.
     """
 
     summary: Summary
+    data: DataFacts
     official: int | None
     views: ViewCounts
     clip: ClipShape
     broken_videos: list[str]
     model: ModelFacts
+    training: FitFacts | None
     checkpoint: str
     seed: int | None
     config: dict[str, Any]
+    test_config: dict[str, Any]
     versions: dict[str, str]
     commit: str | None
     written: str
+
+    def headline(self) -> str:
+        """The result in one line."""
+        summary = self.summary
+        return (
+            f"video top-1 {summary.video_top1:.3f} (95 %: {summary.video_top1_interval}), mean of the classes "
+            f"{summary.mean_class_top1:.3f}, {summary.evaluated} of {summary.listed} videos of split {self.data.split}"
+        )
 
     def json_text(self) -> str:
         """report.json; the accuracies are keys of the top level."""
         content = {
             **asdict(self.summary),
+            "data": asdict(self.data),
             "official": self.official,
             "views": asdict(self.views),
             "clip": asdict(self.clip),
             "broken_videos": self.broken_videos,
             "model": asdict(self.model),
+            "training": None if self.training is None else asdict(self.training),
             "checkpoint": self.checkpoint,
             "seed": self.seed,
             "config": self.config,
+            "test_config": self.test_config,
             "versions": self.versions,
             "commit": self.commit,
             "written": self.written,
@@ -96,7 +148,7 @@ class Report:
 
 
 def predictions_csv(results: VideoResults, class_names: Sequence[str], video_names: Sequence[str]) -> str:
-    """predictions.csv: one line for each of the N videos.
+    """predictions.csv: one line for each of the N videos, with the scores of all classes in the last K columns.
 
     Args:
         results: of the N videos.
@@ -105,7 +157,10 @@ def predictions_csv(results: VideoResults, class_names: Sequence[str], video_nam
     """
     lines = []
     predicted = predicted_classes(results.scores, results.labels).tolist()
-    rows = zip(video_names, results.labels.tolist(), predicted, results.scores, strict=True)
+    rows = zip(video_names, results.labels.tolist(), predicted, results.scores.tolist(), strict=True)
     for name, label, best, scores in rows:
-        lines.append((name, class_names[label], class_names[best], f"{scores[best]:.5f}", f"{scores[label]:.5f}"))
-    return csv_text(("path", "label", "predicted", "score_predicted", "score_label"), lines)
+        of_classes = (f"{round(score, 5):g}" for score in scores)  # "0" and not "0.00000": most scores of many classes
+        head = (name, class_names[label], class_names[best], f"{scores[best]:.5f}", f"{scores[label]:.5f}")
+        lines.append((*head, *of_classes))
+    header = ("path", "label", "predicted", "score_predicted", "score_label")
+    return csv_text((*header, *(f"score:{name}" for name in class_names)), lines)

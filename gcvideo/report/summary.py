@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gcvideo.report.interval import Interval, wilson
+from gcvideo.report.interval import Interval, mean_interval, wilson
 from gcvideo.training.metrics import VideoResults, predicted_classes
+
+MAX_CONFUSED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +26,28 @@ class ClassAccuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class Confusion:
+    """Two classes that are mixed up: `videos` of the `of` videos of class `label` are called `predicted`."""
+
+    label: str
+    predicted: str
+    videos: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
-    """The accuracies of a test, in [0, 1]; the fields are keys of report.json.
+    """The accuracies of a single-label test, in [0, 1]; the fields are keys of report.json.
 
     Args:
         evaluated: number of videos that were counted.
         listed: number of videos in the manifest's split; more than `evaluated` where broken ones were skipped.
         video_top1, video_top5: of the scores averaged over the views of a video.
         clip_top1, clip_top5: of single views.
+        mean_class_top1: mean over the classes that have videos of the class's share of right videos.
         video_top1_interval, ...: 95 % interval of each; see `wilson` for that of clips.
         per_class: the K classes, in the order of their indices.
+        confused: the pairs that are mixed up most, at most `MAX_CONFUSED`.
         confusion: [K, K] numbers of videos, row true, column predicted.
     """
 
@@ -43,11 +57,14 @@ class Summary:
     video_top5: float
     clip_top1: float
     clip_top5: float
+    mean_class_top1: float
     video_top1_interval: Interval
     video_top5_interval: Interval
     clip_top1_interval: Interval
     clip_top5_interval: Interval
+    mean_class_top1_interval: Interval
     per_class: list[ClassAccuracy]
+    confused: list[Confusion]
     confusion: list[list[int]]
 
 
@@ -67,6 +84,8 @@ def summarise(results: VideoResults, names: Sequence[str], num_listed: int) -> S
     video_top5 = _share(video_better < 5)
     clip_top1 = _share(results.better < 1)
     clip_top5 = _share(results.better < 5)
+    per_class = class_accuracies(matrix, names)
+    of_classes = [(row.top1, row.videos) for row in per_class if row.top1 is not None]
     return Summary(
         evaluated=num_videos,
         listed=num_listed,
@@ -74,11 +93,14 @@ def summarise(results: VideoResults, names: Sequence[str], num_listed: int) -> S
         video_top5=video_top5,
         clip_top1=clip_top1,
         clip_top5=clip_top5,
+        mean_class_top1=sum(top1 for top1, _ in of_classes) / len(of_classes),
         video_top1_interval=wilson(video_top1, num_videos),
         video_top5_interval=wilson(video_top5, num_videos),
         clip_top1_interval=wilson(clip_top1, num_videos),
         clip_top5_interval=wilson(clip_top5, num_videos),
-        per_class=class_accuracies(matrix, names),
+        mean_class_top1_interval=mean_interval(of_classes),
+        per_class=per_class,
+        confused=most_confused(matrix, names),
         confusion=matrix.tolist(),
     )
 
@@ -108,6 +130,17 @@ def class_accuracies(matrix: Tensor, names: Sequence[str]) -> list[ClassAccuracy
         top1 = correct / total if total else None
         rows.append(ClassAccuracy(name, total, top1, None if top1 is None else wilson(top1, total)))
     return rows
+
+
+def most_confused(matrix: Tensor, names: Sequence[str]) -> list[Confusion]:
+    """The pairs of different classes with the most videos, largest first, from the confusion matrix [K, K]."""
+    totals = matrix.sum(dim=1).tolist()
+    pairs = [
+        Confusion(names[row], names[column], int(matrix[row, column]), totals[row])
+        for row, column in matrix.nonzero().tolist()
+        if row != column
+    ]
+    return sorted(pairs, key=lambda pair: -pair.videos)[:MAX_CONFUSED]  # stable: ties in the order of the classes
 
 
 def most_confident(results: VideoResults, count: int) -> tuple[list[int], list[int]]:

@@ -5,8 +5,9 @@ from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from gcvideo.figures import BLUE, INK, MUTED, ORANGE, literal, png
+from gcvideo.figures import BLUE, INK, MUTED, ORANGE, PALETTE, literal, png
 from gcvideo.report.curves import Curves
 from gcvideo.report.interval import wilson
 from gcvideo.sweep.comparison import Row
@@ -70,6 +71,7 @@ def plot_curves(curves: Mapping[str, Sequence[Curves]], baseline: str) -> bytes:
             means = [sum(points[epoch] for points in seeds) / len(seeds) for epoch in epochs]
             axes.plot(epochs, means, "o-", ms=3.5, lw=1.8, color=colour, label=literal(variant))
         axes.set_xlabel("epoch", color=INK)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(f"validation videos: {title}", color=INK, fontsize=11)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
@@ -114,5 +116,5 @@ def plot_classes(classes: Mapping[str, Mapping[str, ClassTop1]], baseline: str) 
 
 def _colours(variants: Iterable[str], baseline: str) -> list[str]:
     """A colour for each variant, grey for the baseline; from the eighth other variant on they repeat."""
-    colours = cycle((ORANGE, BLUE, "#0f9d76", "#9333ea", "#db2777", "#0891b2", "#854d0e"))
+    colours = cycle(PALETTE)
     return [MUTED if variant == baseline else next(colours) for variant in variants]

@@ -52,7 +52,7 @@ def _variant_cells(sweep: Sweep, row: Row) -> list[str]:
         return [*cells, "", "", "", row.verdict]
     interval = row.paired.interval
     cells += [f"{row.paired.difference:+.3f}", f"{interval.low:+.3f} to {interval.high:+.3f}" if interval else ""]
-    return [*cells, _p_text(row.paired.p), row.verdict]
+    return [*cells, p_text(row.paired.p), row.verdict]
 
 
 class RunCell(NamedTuple):
@@ -83,7 +83,7 @@ def run_cells(outcomes: Mapping[Run, Outcome], videos: Mapping[Run, McNemar]) ->
 
 
 def _videos_text(test: McNemar) -> str:
-    p = _p_text(test.p)
+    p = p_text(test.p)
     text = f"{test.variant_only} : {test.baseline_only}, p {p if p.startswith('<') else f'= {p}'}"
     return text + (f", without {test.not_shared} videos that only one was tested on" if test.not_shared else "")
 
@@ -102,7 +102,8 @@ def seeds_table(sweep: Sweep, cells: Mapping[Run, RunCell]) -> Table:
     return Table(["seed", *sweep.variants], rows, legend)
 
 
-def _p_text(p: float) -> str:
+def p_text(p: float) -> str:
+    """A p-value in a table."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 

@@ -1,17 +1,20 @@
 """What a run shows and writes besides the training itself."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from gcvideo.data.datamodule import VideoDataModule, VideoDataset
-from gcvideo.fit_marker import write_fit_marker
-from gcvideo.terminal import printable
+from gcvideo.fit_marker import FitFacts, finished_checkpoint, write_fit_marker
+from gcvideo.terminal import duration_text
+from gcvideo.training.device import device_name
+from gcvideo.training.lines import say
 from gcvideo.training.task import VideoTask
 
 
@@ -95,45 +98,67 @@ class BrokenVideos(Callback):
         self._warn_of_skipped(trainer, pl_module, "test")
 
 
-class PrintPredictions(Callback):
-    """Prints the best labels of each video as soon as they are known."""
-
-    def __init__(self, top: int = 5):
-        self.top = top
-
-    def on_predict_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if outputs is None:
-            return
-        names = cast(VideoTask, pl_module).class_names
-        videos = _data(trainer).datasets["predict"].videos
-        indices, scores = outputs  # [B], [B, K]
-        for index, video_scores in zip(indices.tolist(), scores, strict=True):
-            best = video_scores.topk(min(self.top, len(names)))
-            pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-            labels = ", ".join(f"{names[label]} {score:.3f}" for score, label in pairs)
-            print(printable(f"{videos[index].name}: {labels}"), flush=True)
-
-
 class FitMarker(Callback):
-    """Records that a fit has reached its configured end; see `fit_marker`.
+    """Records that a fit has reached its configured end and what it took (see `fit_marker`), and tells what is next.
 
     Args:
         run_dir: folder of the run.
+        best: writes its best.ckpt.
+        next_command: that tests the run, to print.
     """
 
-    def __init__(self, run_dir: Path):
-        self.run_dir = run_dir
+    def __init__(self, run_dir: Path, best: ModelCheckpoint, next_command: str):
+        self.run_dir, self.best, self.next_command = run_dir, best, next_command
+        self._seconds = 0.0  # of earlier sessions
+        self._started: float | None = None  # None until this session trains
+        self._score: float | None = None
+        self._best_epoch: int | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self._trained_s(), "score": self._score, "best_epoch": self._best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._seconds, self._score = state_dict["seconds"], state_dict["score"]
+        self._best_epoch = state_dict["best_epoch"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._note_best(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After the last checkpoint. A fit that an error or a signal ends does not come here."""
         writes_checkpoints = trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False)
-        if writes_checkpoints and not trainer.received_sigterm:
-            write_fit_marker(self.run_dir, {"epochs": trainer.current_epoch, "steps": trainer.global_step})
+        if not writes_checkpoints or trainer.received_sigterm:
+            return
+        self._note_best(trainer)
+        facts = FitFacts(
+            trainer.current_epoch,
+            trainer.global_step,
+            round(self._trained_s(), 1),
+            device_name(trainer),
+            self.best.monitor,
+            self._score,
+            self._best_epoch,
+        )
+        # A finished run that is fitted once more has nothing to train: its facts are those that are there.
+        if self._started is not None or finished_checkpoint(self.run_dir) is None:
+            write_fit_marker(self.run_dir, asdict(facts))
+        self._tell(trainer, facts)
+
+    def _note_best(self, trainer: pl.Trainer) -> None:
+        """After an epoch, because best.ckpt is written at its very end."""
+        score = self.best.best_model_score
+        if score is not None and float(score) != self._score:
+            self._score, self._best_epoch = float(score), trainer.current_epoch  # epochs that have ended
+
+    def _trained_s(self) -> float:
+        return self._seconds + (0.0 if self._started is None else time.monotonic() - self._started)
+
+    def _tell(self, trainer: pl.Trainer, facts: FitFacts) -> None:
+        trained = f"trained {facts.epochs} epochs in {duration_text(self._trained_s())}"
+        best = "" if facts.best is None else f"; best {facts.metric} {facts.best:.3f} after epoch {facts.best_epoch}"
+        say(trainer, trained + best)
+        say(trainer, f"{self.run_dir}: checkpoints/best.ckpt, config.yaml, metrics/")
+        say(trainer, f"next: {self.next_command}")

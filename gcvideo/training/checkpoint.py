@@ -5,29 +5,55 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from gcvideo.errors import UsageError
 from gcvideo.models.torch_file import MAX_CLASSES, reason_of
 from gcvideo.training.checkpoint_io import read
+from gcvideo.training.package import SUFFIX as PACKAGE_SUFFIX
+from gcvideo.training.package import read_package
 from gcvideo.training.task import VideoTask
 
 
-def load_task(checkpoint: str | Path) -> VideoTask:
+def load_task(checkpoint: str | Path, net: nn.Module | None = None) -> VideoTask:
     """The task of a checkpoint, with its weights, on the CPU.
 
+    Args:
+        checkpoint: file.
+        net: for a run with a network of its own, an instance of it.
+
     Raises:
-        UsageError: no such file, or not a checkpoint of gcvideo.
+        UsageError: no such file, not a checkpoint of gcvideo, or one of another network.
     """
     content = _read(checkpoint)
     try:
-        settings = _settings(content)["model"]
-        _check_size(settings, content["state_dict"])
-        task = VideoTask(**settings)
-        task.load_state_dict(content["state_dict"])
+        return task_of(_settings(content)["model"], content["state_dict"], net)
     except UsageError:  # says more than "not a checkpoint", such as which network to pass
         raise
     except Exception as error:  # bytes that are no checkpoint fail in any way
         raise UsageError(f"{checkpoint} is not a checkpoint of gcvideo: {reason_of(error)}") from error
+
+
+def task_of(settings: dict[str, Any], state: dict[str, Any], net: nn.Module | None = None) -> VideoTask:
+    """The task of the settings of a model, with its weights; nothing is built that the weights are not of.
+
+    Args:
+        settings: arguments of `VideoTask`, as plain values.
+        state: its weights.
+        net: for a network of its own, an instance of it.
+
+    Raises:
+        UsageError: the settings are of a network of its own, and there is no `net`; or the other way round.
+        Exception: of any kind, if they are not settings, or the weights are not theirs.
+    """
+    if net is not None:
+        if settings.get("net") is None:
+            raise UsageError(f"expected no net: the checkpoint is of the network {settings.get('network')}")
+        settings = {**settings, "net": net}
+    else:
+        _check_size(settings, state)
+    task = VideoTask(**settings)
+    task.load_state_dict(state)
     return task
 
 
@@ -50,6 +76,11 @@ def read_settings(checkpoint: str | Path) -> dict[str, dict[str, Any]]:
 def _read(checkpoint: str | Path) -> dict[str, Any]:
     if not Path(checkpoint).is_file():
         raise UsageError(f"no checkpoint {checkpoint}")
+    if Path(checkpoint).suffix == PACKAGE_SUFFIX:
+        try:
+            return read_package(checkpoint)
+        except ValueError as error:
+            raise UsageError(f"{checkpoint} is not a package of gcvideo: {error}") from error
     return read(checkpoint, mmap=True)  # because often only the settings are needed and no weights
 
 

@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.aggregation import MeanMetric
 
 from gcvideo.errors import GcvideoError
-from gcvideo.training.metrics import Accuracy, VideoResults, VideoScores, accuracies
+from gcvideo.training.metrics import Accuracy, ClassCounts, VideoResults, VideoScores, accuracies
 
 Stage = Literal["validate", "test", "predict"]
 
@@ -23,22 +23,24 @@ class Evaluation(nn.Module):
     divided when every rank is done: a mean of the ranks' means would weigh videos unequally.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.clip_accuracy = accuracies("clip_")
         self.video_accuracy = accuracies("video_")
         self.loss = MeanMetric(nan_strategy="disable")  # of clips
+        self.classes = ClassCounts(num_classes)  # of videos
         self.results = VideoScores()  # of a test
 
     def reset(self) -> None:
         """Forget everything; an evaluation that failed may have left its counts."""
-        for metric in (self.clip_accuracy, self.video_accuracy, self.loss, self.results):
+        for metric in (self.clip_accuracy, self.video_accuracy, self.loss, self.classes, self.results):
             metric.reset()
 
     def add(self, results: VideoResults) -> None:
         """Count videos."""
         self.clip_accuracy.update(results.better)
         self.video_accuracy.update(results.video_better)
+        self.classes.update(results)
 
     def accuracies(self, prefix: str) -> dict[str, Metric]:
         """Name in the logs -> metric."""

@@ -7,17 +7,22 @@ import torch
 from torch import Tensor, nn
 
 from gcvideo.blocks.layers import Conv3d
+from gcvideo.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """How pixels in [0, 1] are normalized.
+    """What the network sees of the pixels, which are in [0, 1].
 
     Args:
+        difference: the differences of neighbouring frames of the clip, divided by `std`, instead of the frames: "RGB
+            difference" of "Temporal Segment Networks" (arXiv:1608.00859, section 3.2). A clip of T frames becomes T - 1
+            of them. For small sets whose classes differ in motion and not in scene.
         mean: one value for all channels (PySlowFast's 0.45), or one for each of R, G, B.
         std: likewise (PySlowFast's 0.225).
     """
 
+    difference: bool = False
     mean: float | tuple[float, float, float] = 0.45
     std: float | tuple[float, float, float] = 0.225
 
@@ -37,6 +42,7 @@ class ToInput(nn.Module):
 
     def __init__(self, pixels: Pixels):
         super().__init__()
+        self.difference = pixels.difference
         mean, std = (torch.tensor(value, dtype=torch.double).view(-1, 1, 1, 1) for value in (pixels.mean, pixels.std))
         # Not persistent: they are settings, and the state dict of a task holds the network only.
         self.register_buffer("scale", (1 / (255 * std)).float(), persistent=False)  # [1 or 3, 1, 1, 1]
@@ -51,12 +57,25 @@ class ToInput(nn.Module):
         return torch.get_autocast_dtype(device)
 
     def forward(self, clips: Tensor, channels_last: bool) -> Tensor:
-        """uint8 [B, 3, T, S, S] on any device -> (clips / 255 - mean) / std on that of the buffers."""
+        """uint8 [B, 3, T, S, S] on any device -> (clips / 255 - mean) / std on that of the buffers; or the differences.
+
+        Raises:
+            UsageError: the differences of clips of one frame.
+        """
         device = self.scale.device
         memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
+        if self.difference:
+            return self._differences(clips.to(device, non_blocking=True), memory_format)
         # Under autocast there is no float32 copy: the sum is rounded as it is written.
         out = torch.empty(clips.shape, dtype=self.dtype, device=device, memory_format=memory_format)
         return torch.addcmul(self.shift, clips.to(device, non_blocking=True), self.scale, out=out)
+
+    def _differences(self, clips: Tensor, memory_format: torch.memory_format) -> Tensor:
+        if clips.shape[2] < 2:
+            raise UsageError("pixels.difference needs clips of at least two frames (data.clip.frames), got one")
+        # int16 holds -255 to 255 exactly.
+        change = clips[:, :, 1:].to(torch.int16) - clips[:, :, :-1]  # [B, 3, T - 1, S, S]
+        return (change * self.scale).to(self.dtype).contiguous(memory_format=memory_format)
 
 
 Auto = Literal["auto"]
@@ -72,8 +91,7 @@ class Execution:
         compile: run the network through `torch.compile`.
         recompute: compute the features inside each residual block again in the backward pass instead of keeping them:
             a third of the memory for 4 % more time (docs/performance.md). Not with `compile`.
-        fuse: fold the batch norms into the convolutions for `test` and `predict`. A network with hooks of your own
-            stays as it is.
+        fuse: fold the batch norms into the convolutions for `test`. A network with hooks of your own stays as it is.
         max_clips: views that go through the network at once in an evaluation; null for all of a batch.
     """
 

@@ -1,4 +1,4 @@
-"""What a training leaves as it is: the trunk of a network, or its batch norms.
+"""Which parts of a network a training changes less, or not at all: the trunk, its batch norms, its early stages.
 
 The *head* is the last layer, the classifier. The *trunk* is everything but the head and the inserted blocks.
 """
@@ -50,3 +50,13 @@ def stages_of(net: nn.Module) -> Iterator[nn.Module]:
     """Children with parameters, from the input to the head."""
     children: Any = getattr(net, "blocks", net)  # pytorchvideo's Net holds its stages there
     yield from (child for child in children.children() if next(child.parameters(), None) is not None)
+
+
+def depths_of(net: nn.Module) -> dict[nn.Parameter, int]:
+    """Parameter -> stages between it and the output: 0 for the head and inserted blocks, 1 for res5, 2 for res4, ..."""
+    depths: dict[nn.Parameter, int] = {}
+    for depth, stage in enumerate(reversed(list(stages_of(net)))):
+        depths |= dict.fromkeys(stage.parameters(), depth)
+    for block in inserted_blocks(net).values():
+        depths |= dict.fromkeys(block.parameters(), 0)
+    return depths

@@ -40,6 +40,11 @@ def num_better(logits: Tensor, labels: Tensor) -> Tensor:
     return not_worse.sum(dim=-1) - 1  # [B, V]; the true class itself is no other
 
 
+def is_correct(scores: Tensor, label: int) -> bool:
+    """Whether the true class has the highest of the scores [K], and no other ties with it; see `num_better`."""
+    return int(num_better(scores[None, None], torch.tensor([label]))) == 0
+
+
 def predicted_classes(scores: Tensor, labels: Tensor) -> Tensor:
     """The class with the highest score, which is the true one only if no other ties with it; see `num_better`.
 
@@ -141,6 +146,32 @@ class VideoResults(_VideoResults):
     def to(self, device: torch.device | str) -> "VideoResults":
         """The same results on a device."""
         return VideoResults(*(tensor.to(device) for tensor in self))
+
+
+class ClassCounts(Metric):
+    """How many videos are of each class, and how many are predicted to be, over all ranks.
+
+    Args:
+        num_classes: K.
+    """
+
+    labels: Tensor  # int64 [K]
+    predicted: Tensor  # int64 [K]
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        for name in ("labels", "predicted"):
+            self.add_state(name, torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, results: VideoResults) -> None:
+        """Add videos."""
+        num_classes = len(self.labels)
+        self.labels += torch.bincount(results.labels, minlength=num_classes)
+        self.predicted += torch.bincount(predicted_classes(results.scores, results.labels), minlength=num_classes)
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Videos of each class, and videos predicted to be of each class: int64 [K] both."""
+        return self.labels, self.predicted
 
 
 class VideoScores(Metric):

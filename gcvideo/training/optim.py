@@ -5,18 +5,16 @@ Recipes: "SlowFast Networks" (arXiv:1812.03982), section 4: SGD with Nesterov mo
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import torch
-from torch import Tensor, nn
-
-from gcvideo.errors import UsageError
-from gcvideo.insertion import inserted_blocks
-from gcvideo.training.freezing import stages_of
+from torch import nn
 
 Groups = list[dict[str, Any]]
+Depths = Mapping[nn.Parameter, int]
+"""Parameter -> stages between it and the output of the network."""
 Decay = Literal["kernels", "biases", "all"]
 ClassWeights = Literal["equal", "balanced"]
 
@@ -99,38 +97,23 @@ class Optimization:
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"optim.label_smoothing must be in [0, 1), got {self.label_smoothing}")
 
-    def build(self, model: nn.Module, lr: float) -> torch.optim.Optimizer:
-        """Optimizer of the trainable parameters of `model`, at learning rate `lr`."""
-        groups = parameter_groups(model, self.weight_decay, self.decay, self.layer_decay)
-        if not any(group["params"] for group in groups):
-            raise UsageError("nothing is left to train: every parameter of the network is frozen")
-        return OPTIMIZERS[self.name](groups, lr, self.momentum, self.nesterov)
-
-    def weights_of_classes(self, labels: Tensor | None, num_classes: int) -> Tensor | None:
-        """Weights [K] of the classes in the loss, whose mean over the training videos is 1; None for equal ones.
+    def build(self, model: nn.Module, lr: float, depths: Depths | None = None) -> torch.optim.Optimizer:
+        """Optimizer of the trainable parameters of `model`, at learning rate `lr`.
 
         Args:
-            labels: class of each training video [N]; None if they are not known.
-            num_classes: K.
-
-        Raises:
-            UsageError: balanced weights without known labels.
+            depths: of the parameters; required by `layer_decay`; see `freezing.depths_of`.
         """
-        if self.class_weights == "equal":
-            return None
-        if labels is None:
-            raise UsageError("optim.class_weights balanced counts the training videos: fit with a VideoDataModule")
-        counts = torch.bincount(labels.long(), minlength=num_classes)
-        present = int((counts > 0).sum())
-        # A class without videos is never a label.
-        return len(labels) / (present * counts.clamp(min=1)).float()
+        groups = parameter_groups(model, self.weight_decay, self.decay, self.layer_decay, depths)
+        return OPTIMIZERS[self.name](groups, lr, self.momentum, self.nesterov)
 
     def peak_lr(self, lr: float, batch: int) -> float:
         """Learning rate for an effective batch of `batch` clips (arXiv:1706.02677, section 2.1)."""
         return lr if self.lr_batch is None else lr * batch / self.lr_batch
 
 
-def parameter_groups(model: nn.Module, weight_decay: float, decay: Decay, layer_decay: float = 1.0) -> Groups:
+def parameter_groups(
+    model: nn.Module, weight_decay: float, decay: Decay, layer_decay: float = 1.0, depths: Depths | None = None
+) -> Groups:
     """Trainable parameters in three groups, whatever `decay` is: kernels, biases, normalization layers.
 
     PySlowFast's rule (`slowfast/models/optimizer.py`, `construct_optimizer`) excepts batch and instance norms only. Its
@@ -138,7 +121,7 @@ def parameter_groups(model: nn.Module, weight_decay: float, decay: Decay, layer_
 
     With a `layer_decay` below 1, each stage has its own three, whose rate is "lr_factor" of the run's.
     """
-    depths = _depths(model) if layer_decay < 1 else {}
+    depths = depths if depths and layer_decay < 1 else {}
     # Three groups also where two have the same decay: the optimizer's state of a run then fits every other `decay`.
     parameters: dict[tuple[int, str], list[nn.Parameter]] = {
         (depth, kind): [] for depth in sorted({0, *depths.values()}) for kind in _KINDS
@@ -156,13 +139,3 @@ def parameter_groups(model: nn.Module, weight_decay: float, decay: Decay, layer_
         }
         for (depth, kind), members in parameters.items()
     ]
-
-
-def _depths(model: nn.Module) -> dict[nn.Parameter, int]:
-    """Parameter -> stages between it and the network's output: 0 for the head and inserted blocks, 1 for res5, ..."""
-    depths: dict[nn.Parameter, int] = {}
-    for depth, stage in enumerate(reversed(list(stages_of(model)))):
-        depths |= dict.fromkeys(stage.parameters(), depth)
-    for block in inserted_blocks(model).values():
-        depths |= dict.fromkeys(block.parameters(), 0)
-    return depths

@@ -12,7 +12,8 @@ Reference: `fvcore/nn/precise_bn.py` (`update_bn_stats`), as PySlowFast's `tools
   training continues as it would have without the pass.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice, repeat
 from typing import Any
 
@@ -65,13 +66,13 @@ class PreciseBatchNorm(Callback):
             )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._norms = _learning(pl_module)  # a resumed run may begin with a validation
+        self._norms = learning_norms(pl_module)  # a resumed run may begin with a validation
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # Here and not later: a validation puts frozen and other norms alike into eval mode.
-        self._norms = _learning(pl_module)
+        self._norms = learning_norms(pl_module)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
@@ -103,12 +104,6 @@ def _validates(trainer: pl.Trainer) -> bool:
     return trainer.limit_val_batches != 0
 
 
-def _learning(model: nn.Module) -> list[BatchNorm]:
-    """The norms whose statistics a training step updates."""
-    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
-    return [norm for norm in norms if norm.training and norm.track_running_stats and norm.running_mean is not None]
-
-
 def _batches(trainer: pl.Trainer, count: int) -> Iterator[Batch]:
     """The next batches of the training, from a loader of their own: the training's keeps its place."""
     loader = trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
@@ -118,10 +113,7 @@ def _batches(trainer: pl.Trainer, count: int) -> Iterator[Batch]:
 
 @torch.no_grad()
 def _sums(model: nn.Module, norms: list[BatchNorm], batches: Iterator[Batch]) -> dict[BatchNorm, Tensor]:
-    """For each norm that is used: float64 [3, C], number of values, their sum, and the sum of their squares.
-
-    The modes of all modules, and every buffer, are afterwards what they were.
-    """
+    """For each norm that is used: float64 [3, C], number of values, their sum, and the sum of their squares."""
     sums: dict[BatchNorm, Tensor] = {}
 
     def add(norm: BatchNorm, inputs: tuple[Tensor]) -> None:
@@ -131,20 +123,34 @@ def _sums(model: nn.Module, norms: list[BatchNorm], batches: Iterator[Batch]) ->
         moments = torch.stack([n, n * mean, n * (variance + mean.double().square())])  # [3, C]
         sums[norm] = sums.get(norm, 0) + moments
 
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     hooks = [norm.register_forward_pre_hook(add) for norm in norms]
-    for norm in norms:
-        # So a norm normalises by the batch, as in training, but leaves its running averages alone.
-        norm.training, norm.track_running_stats = True, False
     try:
-        for frames, _, _ in batches:
-            model(frames)
+        with batch_statistics(model, norms):
+            for frames, _, _ in batches:
+                model(frames)
     finally:
         for hook in hooks:
             hook.remove()
+    return sums
+
+
+@contextmanager
+def batch_statistics(model: nn.Module, norms: Sequence[BatchNorm]) -> Iterator[None]:
+    """Evaluation mode, but these norms normalise by the batch, as in training; their running averages stay."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    for norm in norms:
+        norm.training, norm.track_running_stats = True, False
+    try:
+        yield
+    finally:
         for norm in norms:
             norm.track_running_stats = True
         for module, mode in modes:
             module.training = mode
-    return sums
+
+
+def learning_norms(model: nn.Module) -> list[BatchNorm]:
+    """The norms whose statistics a training step updates."""
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
+    return [norm for norm in norms if norm.training and norm.track_running_stats and norm.running_mean is not None]

@@ -36,10 +36,11 @@ from gcvideo.models import (
     recompute,
 )
 from gcvideo.settings import as_plain, as_settings
+from gcvideo.training.class_weights import balanced_weights
 from gcvideo.training.evaluation import Evaluation, Stage, refuse_not_finite
 from gcvideo.training.execution import Execution, Pixels, ToInput, prefers_channels_last, to_channels_last
 from gcvideo.training.finite import FiniteUpdates
-from gcvideo.training.freezing import FREEZE, Freeze, freeze, stages_of
+from gcvideo.training.freezing import FREEZE, Freeze, depths_of, freeze, stages_of
 from gcvideo.training.metrics import VideoResults, VideoScores, accuracies, average_views, num_better, results_of
 from gcvideo.training.mixing import Mixing
 from gcvideo.training.optim import Optimization
@@ -166,7 +167,7 @@ class VideoTask(pl.LightningModule):
         self._fused: list[nn.Module] = []  # in a list, so that it is no submodule: its weights are not the task's
         self.learning_rate = LearningRate(self.schedule, self.optim)
         self.train_top1 = accuracies("train/clip_")
-        self.evaluation = Evaluation()
+        self.evaluation = Evaluation(len(class_names))
 
     @property
     def scores(self) -> VideoScores:
@@ -195,7 +196,8 @@ class VideoTask(pl.LightningModule):
         if stage == "fit":
             self._frozen_norms = freeze(self.net, h["freeze"])
             self.train(self.training)
-            self._class_weights = self.optim.weights_of_classes(_training_labels(self.trainer), len(self.class_names))
+            if self.optim.class_weights == "balanced":
+                self._class_weights = balanced_weights(self.trainer, len(self.class_names))
         if stage != "fit" or not h["weights"] or not self.starts_from_weights:
             return
         weights, options = h["weights"], h["block"] or {}
@@ -214,7 +216,7 @@ class VideoTask(pl.LightningModule):
         return [self.learning_rate, FiniteUpdates(self.optim.max_skipped)]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        optimizer = self.optim.build(self.net, self.hparams["lr"])
+        optimizer = self.optim.build(self.net, self.hparams["lr"], depths_of(self.net))
         self.learning_rate.remember(optimizer.param_groups)
         return optimizer
 
@@ -349,12 +351,6 @@ class VideoTask(pl.LightningModule):
         results = results_of(indices, labels, logits)
         refuse_not_finite(self.trainer, stage, indices, results.scores)
         return results
-
-
-def _training_labels(trainer: pl.Trainer) -> Tensor | None:
-    """Class of each training video, where a `VideoDataModule` knows them."""
-    datasets = getattr(getattr(trainer, "datamodule", None), "datasets", {})
-    return datasets["fit"].videos.labels if "fit" in datasets else None
 
 
 def _refuse_arguments(block: Mapping[str, Any]) -> None:

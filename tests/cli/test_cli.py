@@ -42,7 +42,7 @@ def test_help_answers_at_once_and_names_every_verb(tmp_path):
     done = gcvideo("--help", cwd=tmp_path)
     assert time.perf_counter() - start < 3
     assert done.returncode == 0
-    for verb in ("fit", "validate", "test", "predict", "doctor", "sweep", "synth", "pairs", "table", "export"):
+    for verb in ("fit", "validate", "test", "predict", "serve", "doctor", "sweep", "synth", "pairs", "table", "export"):
         assert f"\n  {verb} " in done.stdout
 
 
@@ -50,10 +50,9 @@ def test_version_unknown_verb_and_no_verb(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == "gcvideo 0.1.0\n"
     assert main(["train"]) == 2
-    assert (
-        "no verb 'train'; expected one of fit, validate, test, predict, doctor, "
-        "sweep, table, export, prepare, check, download, synth, pairs" in capsys.readouterr().err
-    )
+    assert "error: no verb 'train'; did you mean: fit?" in capsys.readouterr().err
+    assert main(["xyzzy"]) == 2
+    assert "error: no verb 'xyzzy'; expected one of fit, validate, test, " in capsys.readouterr().err
     assert main([]) == 2
 
 
@@ -75,6 +74,9 @@ def test_synth(tmp_path, capsys):
         (["--trainer.max_epoch", "1"], ("trainer.max_epoch", "trainer.max_epochs")),
         (["--data.batchsize", "1"], ("data.batchsize", "data.batch_size")),
         (["--model.blcks", "gc5"], ("model.blcks", "model.blocks")),
+        (["--learning-rate", "1"], ("learning-rate", "did you mean: model.lr")),
+        (["--lr", "1"], ("did you mean: model.lr",)),
+        (["--epochs", "3"], ("did you mean: trainer.max_epochs",)),
         (["--model.block.ratio", "wide", "--model.blocks", "gc_all"], ("model.block.ratio", "wide")),
         (["--model.optim.lr_batch", "many"], ("model.optim.lr_batch", "many")),
         (["--model.blocks", "gcb"], ("model.blocks", "gc_all")),
@@ -92,6 +94,7 @@ def test_a_wrong_argument_is_a_short_error(monkeypatch, capsys, arguments, expec
     (
         ("model:\n  attn: gc5\n", ("model.attn",)),
         ("model:\n  block_s: gc5\n", ("model.block_s", "model.blocks")),
+        ("model:\n  learning_rate: 1\n", ("model.learning_rate", "did you mean: model.lr")),
         ("trainer:\n  max_epoch: 5\n", ("trainer.max_epoch", "trainer.max_epochs")),
         ("modle:\n  lr: 1\n", ("modle",)),
         ("model:\n  blocks: gcb\n", ("model.blocks", "gcb")),
@@ -195,12 +198,10 @@ def test_the_whole_way(tmp_path, synthetic):
     video = next((synthetic.parent / "test").glob("*.mp4"))
     copy = work.parent / "a b.mp4"
     copy.write_bytes(video.read_bytes())
-    done = gcvideo(
-        "predict", "--ckpt_path", folder / "checkpoints" / "last.ckpt", "--data.predict", copy,
-        "--trainer.accelerator", "cpu", "--runs_dir", runs, cwd=work,
-    )  # fmt: skip
+    done = gcvideo("predict", copy, "--ckpt_path", folder / "checkpoints" / "last.ckpt", "--device", "cpu", cwd=work)
     assert done.returncode == 0, done.stderr
-    line = next(line for line in done.stdout.splitlines() if "a b.mp4: " in line)
+    (line,) = done.stdout.splitlines()  # labels alone
+    assert line.startswith(f"{copy}: ")
     assert sum(name in line for name in ("walk_same", "walk_opposite", "run_same", "run_opposite", "hop_same")) >= 4
     assert list(work.iterdir()) == []
 
@@ -285,18 +286,20 @@ def test_export(tmp_path, synthetic, capsys):
         "pytorch-lightning_version": "2.6.6",
     }
     torch.save(state, tmp_path / "best.ckpt")
-    assert main(["export", str(tmp_path / "best.ckpt"), str(tmp_path / "out.pyth"), "--layout", "pyslowfast"]) == 0
+    assert main(["export", str(tmp_path / "best.ckpt"), str(tmp_path / "out.pyth"), "--format", "pyslowfast"]) == 0
     exported = torch.load(tmp_path / "out.pyth", weights_only=True)["model_state"]
     assert torch.equal(
         exported["s4.pathway0_nonlocal0.conv_g.weight"],
         task.net.state_dict()["blocks.3.res_blocks.0.context.conv_g.weight"],
     )
-    assert main(["export", str(tmp_path / "none.ckpt"), str(tmp_path / "x")]) == 2
-    assert capsys.readouterr().err == f"error: no checkpoint {tmp_path}/none.ckpt\n"
+    assert main(["export", str(tmp_path / "none.ckpt"), str(tmp_path / "x.pyth")]) == 2
+    assert capsys.readouterr().err == f"error: no run or checkpoint {tmp_path}/none.ckpt\n"
     (tmp_path / "bad.ckpt").write_bytes(b"bad")
     assert main(["export", str(tmp_path / "bad.ckpt"), str(tmp_path / "x")]) == 2
-    assert "is not a checkpoint of gcvideo" in capsys.readouterr().err
-    assert not (tmp_path / "x").exists()
+    assert "expected --format, or a file .onnx" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "bad.ckpt"), str(tmp_path / "x.pyth")]) == 2
+    assert "is damaged or not a checkpoint" in capsys.readouterr().err
+    assert not list(tmp_path.glob("x*"))
 
 
 @pytest.mark.slow

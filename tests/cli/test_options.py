@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -25,22 +26,29 @@ MODEL = {
     "blocks": "gc",
     "block": {"at": {"res4": [0]}, "site": "after_block", "ratio": 0.5, "pooling_type": "avg"},
     "dropout": 0.25,
+    "norm": "group",
     "weights": "some.pth",
     "inflation": "center",
     "head": "dense",
+    "freeze": "all_but_head",
     "lr": 0.03,
     "optim.name": "adamw",
     "optim.lr_batch": 16,
     "optim.momentum": 0.8,
     "optim.weight_decay": 0.02,
     "optim.decay": "all",
+    "optim.layer_decay": 0.75,
     "optim.label_smoothing": 0.1,
+    "optim.class_weights": "balanced",
     "optim.max_skipped": 3,
     "schedule.name": "multistep",
     "schedule.warmup_epochs": 1.5,
     "schedule.warmup_start": 0.2,
     "schedule.milestones": [3.0, 5.0],
     "schedule.gamma": 0.3,
+    "mixing.mixup": 0.2,
+    "mixing.cutmix": 0.3,
+    "pixels.difference": True,
     "pixels.mean": [0.1, 0.2, 0.3],
     "pixels.std": 0.5,
     "execution.channels_last": False,
@@ -64,6 +72,11 @@ DATA = {
     "augment.short_side": [36, 40],
     "augment.flip": False,
     "augment.geometry": "slowfast",
+    "augment.appearance.rand_augment": 9,
+    "augment.appearance.operations": 3,
+    "augment.appearance.color_jitter": 0.4,
+    "augment.appearance.erase": 0.25,
+    "augment.repeats": 2,
     "views.temporal": 2,
     "views.spatial": 1,
     "views.size": 34,
@@ -116,8 +129,12 @@ def test_every_setting_of_model_and_data_arrives(tmp_path, monkeypatch):
     cli = Prepared("fit", flags)
     options = {name for name in cli._parser("fit").option_names() if not name.startswith("trainer")}
     expected = {f"model.{name}" for name in MODEL} | {f"data.{name}" for name in DATA} | set(RUN) | ELSEWHERE
-    sections = {f"{group}.{name.split('.')[0]}" for group, names in (("model", MODEL), ("data", DATA)) for name in names
-                if "." in name}  # fmt: skip
+    sections = {
+        f"{group}.{section}"
+        for group, names in (("model", MODEL), ("data", DATA))
+        for name in names
+        for section in accumulate(name.split(".")[:-1], "{}.{}".format)
+    }
     assert options - LIGHTNING - sections == expected
     for name, value in MODEL.items():
         assert stored(cli.model.hparams, name) == value, name

@@ -66,7 +66,7 @@ def test_kinetics(tmp_path):
     assert plan.missing == [("train/yoga/gone_000000_000005_000015.mp4", "yoga", "train")]
     assert (plan.unlabelled, plan.unlisted) == (1, 3)
     assert plan.class_names == ["air drumming", "massaging person's head", "yoga"]
-    assert plan.official() == {
+    assert plan.listed() == {
         ("train", "air drumming"): 2, ("train", "yoga"): 1, ("val", "yoga"): 1, ("val", "massaging person's head"): 1
     }  # fmt: skip
 
@@ -161,7 +161,10 @@ def test_a_manifest_gives_the_splits(tmp_path):
         (f"{HEADER}\nx,abcdefghijk,1,2,..\n", "can't begin with a dot"),
         ("path,label\n../../a.mp4,x\n", "leads out of the raw folder"),
         ("path,label\n/etc/a.mp4,x\n", "leads out of the raw folder"),
-        (f"{HEADER}\nx,abcdefghijk,1,2,val\n", "none of 1 official rows has a file here \\(1 video files found"),
+        (
+            f"{HEADER}\nx,abcdefghijk,1,2,val\n",
+            "none of 1 rows of the annotations has a file here \\(1 video files found",
+        ),
     ),
 )
 def test_annotations_that_do_not_match(tmp_path, text, message):

@@ -78,9 +78,9 @@ def test_what_is_written(whole):
     assert failures["train/run/-v 1.mp4"].startswith("can't be opened: truncated, or not a video")
     assert failures["val/run/-v 9.mp4"].startswith("not an MP4")
     assert asdict(summary) == json.loads((out / "summary.json").read_text())
-    assert (summary.official, summary.present, summary.failed, summary.missing) == (10, 8, 2, 0)
-    assert summary.splits == {"train": Coverage(official=7, present=6), "val": Coverage(official=3, present=2)}
-    assert summary.classes["run"]["val"] == Coverage(official=2, present=1)
+    assert (summary.listed, summary.present, summary.failed, summary.missing) == (10, 8, 2, 0)
+    assert summary.splits == {"train": Coverage(listed=7, present=6), "val": Coverage(listed=3, present=2)}
+    assert summary.classes["run"]["val"] == Coverage(listed=2, present=1)
     assert len(read_manifest(out / "manifest.csv", "train")) == 6
     assert read_class_names(out / "manifest.csv") == ["run", "walk far"]
     assert not list((out / ".prepare" / "making-1-of-1").iterdir())
@@ -252,7 +252,7 @@ def test_command(raw, whole, tmp_path, capsys):
     assert "5 of 10 videos are not prepared yet" in capsys.readouterr().err
     assert main([*arguments, "--part", "2/2"]) == 1
     printed = capsys.readouterr().out
-    assert "8 of 10 official videos are prepared" in printed
+    assert "8 of 10 videos are prepared" in printed
     assert "missing: 0; failed: 2" in printed
     assert files_of(out) == files_of(whole[0])
     assert main([*arguments, "--crf", "30"]) == 2

@@ -523,7 +523,7 @@ def test_checkpoints_on_the_command_line(tmp_path, faults, capsys, monkeypatch):
     commands = [
         ["test", "--ckpt_path", "evil.ckpt"],
         ["validate", "--ckpt_path", "evil.ckpt"],
-        ["predict", "--ckpt_path", "evil.ckpt", "--data.predict", "x.mp4"],
+        ["predict", "x.mp4", "--ckpt_path", "evil.ckpt"],
         ["export", "evil.ckpt", "out.pyth"],
     ]
     with faults("security", "code in a checkpoint, every verb", expected="one line", injected=len(commands) + 2):

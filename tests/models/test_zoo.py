@@ -164,7 +164,7 @@ def test_still_clip_is_the_2d_net_in_the_middle():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     (
-        ({"name": "slowonly_r18"}, "network must be one of .*slowonly_r50.* got 'slowonly_r18'"),
+        ({"name": "slowonly_r34"}, "network must be one of .*slowonly_r50.* got 'slowonly_r34'"),
         ({"name": "slowonly_r50", "blocks": "gc7"}, "blocks must be one of .*gc_all.* got 'gc7'"),
         (
             {"name": "slowonly_tiny", "blocks": "gc5"},

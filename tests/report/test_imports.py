@@ -44,7 +44,9 @@ def test_scipy_is_not_loaded(module):
     assert within(loaded, "scipy") == []
 
 
-@pytest.mark.parametrize("module", ("gcvideo.figures", "gcvideo.sweep.page, gcvideo.sweep.run"))
+@pytest.mark.parametrize(
+    "module", ("gcvideo.figures", "gcvideo.sweep.page, gcvideo.sweep.run", "gcvideo.comparison.page")
+)
 def test_figures_load_no_training(module):
     """Three rooms draw with the same colours, and `gcvideo check` must not pay for the training of reports.
 

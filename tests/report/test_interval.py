@@ -3,10 +3,11 @@
 import math
 import random
 
+import numpy as np
 import pytest
 from scipy import stats
 
-from gcvideo.report.interval import wilson
+from gcvideo.report.interval import mean_interval, wilson
 
 
 @pytest.mark.parametrize("right, total", ((0, 1), (1, 1), (0, 30), (220, 300), (299, 300), (14_850, 19_796)))
@@ -41,3 +42,20 @@ def test_clips_of_a_video_count_once(agreement):
         low, high = wilson(sum(shares) / 40, 40)
         covered += low <= 0.7 <= high
     assert covered >= 0.93 * 400
+
+
+def test_the_interval_of_one_class_is_about_its_own():
+    assert mean_interval([(0.7, 500)]) == pytest.approx(wilson(0.7, 500), abs=0.002)
+    assert mean_interval([(1.0, 300)]) == pytest.approx(wilson(1.0, 300), abs=0.004)
+
+
+@pytest.mark.parametrize("accuracies, videos", (((0.5, 0.9), 20), ((0.95, 0.99, 0.3, 0.7, 0.8), 10), ((0.9,) * 40, 5)))
+def test_the_mean_of_the_classes_is_covered(accuracies, videos):
+    """In 95 % of the draws of test videos."""
+    draw = np.random.default_rng(0)
+    truth = sum(accuracies) / len(accuracies)
+    covered = 0
+    for _ in range(500):
+        low, high = mean_interval([(draw.binomial(videos, p) / videos, videos) for p in accuracies])
+        covered += low <= truth <= high
+    assert covered >= 0.93 * 500

@@ -11,8 +11,10 @@ from torch import nn
 from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation, Views
+from gcvideo.fit_marker import write_fit_marker
 from gcvideo.report.interval import wilson
-from gcvideo.report.page import describe_model
+from gcvideo.report.page import _cards, _curve_images, _curve_table, describe_model
+from gcvideo.report.summary import summarise
 from gcvideo.report.write import write_report
 from gcvideo.training.metrics import VideoResults
 from gcvideo.training.task import VideoTask
@@ -77,11 +79,11 @@ def test_the_keys_of_report_json(tmp_path, tested):
     write_report(tmp_path / "run", task, data, results, {"seed_everything": 7, "model": {}}, "best.ckpt")
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert list(report) == [
-        *("evaluated", "listed", "video_top1", "video_top5", "clip_top1", "clip_top5"),
+        *("evaluated", "listed", "video_top1", "video_top5", "clip_top1", "clip_top5", "mean_class_top1"),
         *("video_top1_interval", "video_top5_interval", "clip_top1_interval", "clip_top5_interval"),
-        *("per_class", "confusion"),
-        *("official", "views", "clip", "broken_videos", "model", "checkpoint", "seed", "config", "versions"),
-        *("commit", "written"),
+        *("mean_class_top1_interval", "per_class", "confused", "confusion"),
+        *("data", "official", "views", "clip", "broken_videos", "model", "training", "checkpoint", "seed", "config"),
+        *("test_config", "versions", "commit", "written"),
     ]
     assert report["views"] == {"temporal": 2, "spatial": 1}
     assert report["clip"] == {"frames": 4, "stride": 1, "target_fps": None, "size": 32}
@@ -92,7 +94,72 @@ def test_the_keys_of_report_json(tmp_path, tested):
     assert report["video_top1_interval"] == pytest.approx(wilson(2 / 3, 3))
     assert report["per_class"][0]["top1_interval"] == pytest.approx(wilson(report["per_class"][0]["top1"], 1))
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert f"<h1>run: {type(task.net).__name__}</h1>" in page  # neither the run nor the network is named in the config
+    assert "<h1>run: slowonly_tiny + gc_all</h1>" in page  # from the checkpoint: there is no config.yaml
+    assert report["config"]["model"]["lr"] == 0.1
+    assert report["test_config"] == {"seed_everything": 7, "model": {}}
+    assert report["data"] == {"name": tmp_path.name, "manifest": str(tmp_path / "manifest.csv"), "split": "test"}
+    assert report["training"] is None
+    assert "top-5" not in page  # of 3 classes it is always 1
+
+
+def test_the_training_is_told_and_another_split_replaces_nothing(tmp_path, tested):
+    """config.yaml and fit-finished.json of the run; its own test split is not the one that is tested."""
+    task, data, results = tested
+    run = tmp_path / "run"
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"weights")
+    (run / "config.yaml").write_text("{seed_everything: 3, model: {lr: 0.25, blocks: gc}, data: {splits: {test: val}}}")
+    facts = {
+        "epochs": 5,
+        "steps": 30,
+        "seconds": 90.0,
+        "device": "CPU",
+        "metric": "val/x",
+        "best": 0.5,
+        "best_epoch": 4,
+    }
+    write_fit_marker(run, facts)
+    (run / "report.json").write_text("of the split val")
+    page = Page(write_report(run, task, data, results, {"model": {"lr": 1.0}}, str(checkpoint)).read_text())
+    report = json.loads((run / "report-test.json").read_text())
+    assert (run / "report.json").read_text() == "of the split val"
+    assert (run / "predictions-test.csv").exists()
+    assert report["training"] == facts
+    assert (report["seed"], report["config"]["model"]) == (3, {"lr": 0.25, "blocks": "gc"})
+    assert (
+        f"Tested on the split test of {tmp_path.name} ({tmp_path}/manifest.csv), 3 classes. Trained: 5 epoch"
+        in page.text
+    )
+    assert "training 5 epochs, 30 steps in 90 s on CPU best epoch 4, with val/x 0.500" in page.text
+    assert "model.lr 0.25 1.0" in page.text
+    checkpoint.write_bytes(b"of another fit, which has not finished")
+    write_report(run, task, data, results, {}, str(checkpoint))
+    assert json.loads((run / "report-test.json").read_text())["training"] is None
+
+
+def test_accuracies_and_classes_are_tables_too(tmp_path, tested):
+    task, data, results = tested
+    text = Page(write_report(tmp_path / "run", task, data, results, {}, "x").read_text()).text
+    assert f"{wilson(0.0, 1)}" in text
+    assert "mean of the classes' top-1" in text
+    assert f"true class predicted videos {HOSTILE[0]} {HOSTILE[1]} 1 of 1" in text
+
+
+def test_curves_are_tables_too():
+    curves = {"train/loss": [(1, 0.9), (2, 0.7)], "val/video_top1": [(2, 0.5)]}
+    assert _curve_table(curves) == (
+        ["epoch", "train/loss", "val/video_top1"], [["1", "0.9000", ""], ["2", "0.7000", "0.5000"]],
+    )  # fmt: skip
+    assert [picture.text for picture in _curve_images(curves)] == ["learning curves: loss", "learning curves: top-1"]
+
+
+def test_top5_is_shown_where_it_means_something():
+    for num_classes, names in ((9, 3), (10, 5)):
+        labels = torch.arange(num_classes)
+        results = VideoResults(labels, labels, torch.zeros(num_classes, 1, dtype=torch.int64), torch.eye(num_classes))
+        cards = _cards(summarise(results, [f"class {label}" for label in labels], num_classes))
+        assert len(cards) == names
 
 
 def test_the_note_on_attention_needs_a_map(tmp_path, tested):

@@ -1,14 +1,18 @@
 """The report's numbers against counts by hand."""
 
+import csv
+import io
+
 import pytest
 import torch
 
 from gcvideo.report.curves import read_curves
-from gcvideo.report.examples import central_view, evenly_chosen
-from gcvideo.report.interval import wilson
-from gcvideo.report.provenance import official_rows
-from gcvideo.report.results import ViewCounts
-from gcvideo.report.summary import ClassAccuracy, most_confident, summarise
+from gcvideo.report.examples import central_view, evenly_chosen, gamma_of
+from gcvideo.report.hyperparameters import hyperparameters
+from gcvideo.report.interval import mean_interval, wilson
+from gcvideo.report.provenance import data_facts, official_rows, training_config
+from gcvideo.report.results import DataFacts, ViewCounts, predictions_csv, report_files
+from gcvideo.report.summary import ClassAccuracy, Confusion, most_confident, most_confused, summarise
 from gcvideo.training.metrics import VideoResults
 
 
@@ -36,6 +40,74 @@ def test_summary(results):
     ]
     assert summary.video_top1_interval == wilson(4 / 5, 5)
     assert summary.clip_top1_interval == wilson(7 / 10, 5)  # 5 videos, not 10 clips
+    assert summary.mean_class_top1 == pytest.approx((1 + 2 / 3) / 2)  # z has no videos
+    assert summary.mean_class_top1_interval == pytest.approx(mean_interval([(1.0, 2), (2 / 3, 3)]))
+    assert summary.confused == [Confusion("y", "x", videos=1, of=3)]
+
+
+def test_the_most_confused_pairs_come_first():
+    matrix = torch.tensor([[5, 1, 0], [2, 0, 2], [0, 3, 4]])
+    pairs = most_confused(matrix, ["a", "b", "c"])
+    assert [(pair.label, pair.predicted, pair.videos, pair.of) for pair in pairs] == [
+        ("c", "b", 3, 7), ("b", "a", 2, 4), ("b", "c", 2, 4), ("a", "b", 1, 6),
+    ]  # fmt: skip
+
+
+def test_predictions_hold_the_scores_of_all_classes(results):
+    rows = list(csv.DictReader(io.StringIO(predictions_csv(results, ["x", "y", "a, b"], list("12345")))))
+    assert rows[4] == {
+        **{"path": "5", "label": "y", "predicted": "x", "score_predicted": "0.70000", "score_label": "0.10000"},
+        **{"score:x": "0.7", "score:y": "0.1", "score:a, b": "0.2"},
+    }
+    assert rows[3]["score:x"] == "0"
+
+
+def test_each_split_has_files_of_its_own(tmp_path):
+    assert [path.name for path in report_files(tmp_path, "val", "val")] == [
+        "report.html", "report.json", "predictions.csv",
+    ]  # fmt: skip
+    others = [report_files(tmp_path, split, "test") for split in ("val", "a/../b c")]
+    assert [path.name for path in others[0]] == ["report-val.html", "report-val.json", "predictions-val.csv"]
+    assert others[1].page == tmp_path / "report-a_.._b_c.html"
+
+
+def test_settings_of_training_and_test_side_by_side():
+    training = {"model": {"lr": 0.1, "class_names": ["x"], "block": {}, "net": None}, "data": {"clip": {"frames": 8}}}
+    test = {"model": {"lr": 0.1}, "data": {"clip": {"frames": 16}}, "ckpt_path": "best.ckpt"}
+    header, rows = hyperparameters(training, test)
+    assert header == ["setting", "training", "test"]
+    assert rows == [
+        ["model.lr", "0.1", ""],
+        ["model.block", "{}", ""],
+        ["data.clip.frames", "8", "16"],
+        ["ckpt_path", "", "best.ckpt"],
+    ]
+
+
+def test_dark_frames_are_brightened():
+    """0.35 = mean ** gamma; bright and black ones stay as they are."""
+    for value, gamma in ((128, 1.0), (52, 1.0), (0, 1.0), (26, 0.4598), (1, 0.3)):
+        assert gamma_of(torch.full((3, 4, 4), value, dtype=torch.uint8)) == pytest.approx(gamma, abs=1e-3)
+
+
+def test_the_data_set_is_named_after_its_folder(tmp_path):
+    for path in ("ucf/manifest.csv", "ucf/shards/manifest.csv"):
+        assert data_facts(str(tmp_path / path), "val") == DataFacts("ucf", str(tmp_path / path), "val")
+    (tmp_path / "frames").mkdir()
+    assert data_facts(str(tmp_path / "frames"), "val").name == "frames"
+
+
+def test_the_settings_are_those_of_the_training(tmp_path):
+    """Of a checkpoint of this run, and not of one from elsewhere."""
+    (tmp_path / "run").mkdir()
+    checkpoint = str(tmp_path / "run" / "checkpoints" / "best.ckpt")
+    assert training_config(tmp_path / "run", checkpoint) is None
+    (tmp_path / "run" / "config.yaml").write_text("model: {lr: 0.5}\n")
+    assert training_config(tmp_path / "run", checkpoint) == {"model": {"lr": 0.5}}
+    assert training_config(tmp_path / "run", str(tmp_path / "other.ckpt")) is None
+    for damaged in ("- a list\n", "[", "a: &a [*a]"):
+        (tmp_path / "run" / "config.yaml").write_text(damaged)
+        assert training_config(tmp_path / "run", checkpoint) is None
 
 
 def test_examples_are_the_most_confident(results):
@@ -75,11 +147,13 @@ def test_official_rows_are_read_from_the_summary_of_prepare(tmp_path):
     manifest = tmp_path / "manifest.csv"
     assert official_rows(None, "val") is None
     assert official_rows(str(manifest), "val") is None
-    (tmp_path / "summary.json").write_text('{"splits": {"val": {"official": 19906, "present": 19796}}}')
+    (tmp_path / "summary.json").write_text(
+        '{"is_official": true, "splits": {"val": {"listed": 19906, "present": 19796}}}'
+    )
     assert official_rows(str(manifest), "val") == 19906
     assert official_rows(str(tmp_path / "shards" / "manifest.csv"), "val") == 19906
     assert official_rows(str(manifest), "test") is None
-    (tmp_path / "summary.json").write_text('{"splits": {"": {"official": 7, "present": 7}}}')
+    (tmp_path / "summary.json").write_text('{"is_official": true, "splits": {"": {"listed": 7, "present": 7}}}')
     assert official_rows(str(manifest), "test") == 7
     (tmp_path / "summary.json").write_text("[]")
     assert official_rows(str(manifest), "test") is None

@@ -45,6 +45,7 @@ class Record(Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.indices.append(batch[2].tolist())
+        self.groups = [dict(group) for group in trainer.optimizers[0].param_groups]
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
 
@@ -446,3 +447,50 @@ def test_an_image_model_learns_images_through_the_same_task(tmp_path):
     fit = trainer(tmp_path, max_epochs=10)
     fit.fit(model, datamodule=module)
     assert fit.logged_metrics["val/video_top1"] == 1.0
+
+
+@pytest.mark.parametrize("settings", [{"mixing": {"mixup": 0.8, "cutmix": 1.0}}, {"optim": Optimization(
+    "adamw", lr_batch=None, class_weights="balanced", layer_decay=0.5)}, {"freeze": "norms"}])  # fmt: skip
+def test_settings_of_recipes_train_under_a_real_trainer(synthetic, tmp_path, settings):
+    """With several clips of each video, whose number is that of the batch."""
+    module = data(synthetic, augment=Augmentation(32, (32, 36), repeats=2))
+    model = task(module.class_names, **settings)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    shapes = []
+    hook = model.net.register_forward_pre_hook(lambda net, inputs: shapes.append(inputs[0].shape))
+    record = Record()
+    trainer(tmp_path, record, limit_val_batches=0).fit(model, module)
+    hook.remove()
+    assert shapes == [(6, 3, 4, 32, 32)] * 4  # 12 videos, batches of 3, two clips of each
+    assert all(len(indices) == 3 for indices in record.indices)
+    assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    if "freeze" in settings:
+        kept = [name for name in before if "running_" in name and ".context." not in name]
+        assert all(torch.equal(model.state_dict()[name], before[name]) for name in kept)
+    groups = {group["lr_factor"] for group in record.groups}
+    assert groups == ({1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125} if "optim" in settings else {1.0})
+    rates = {group["lr"] / group["lr_factor"] for group in record.groups}
+    assert max(rates) == pytest.approx(min(rates))
+
+
+def test_the_batch_of_the_learning_rate_counts_clips(synthetic, tmp_path):
+    module = data(synthetic, augment=Augmentation(32, (32, 36), repeats=2))
+    model = task(module.class_names, lr=0.01, optim=Optimization("adamw", lr_batch=12), schedule=Schedule())
+    record = Record()
+    trainer(tmp_path, record, limit_val_batches=0).fit(model, module)
+    assert record.rates[0] == pytest.approx(0.01 * 6 / 12)
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16))
+def test_differences_of_frames_are_exact(dtype):
+    model = task(NAMES, pixels=Pixels(std=(0.2, 0.25, 0.5), difference=True))
+    clips = torch.randint(0, 256, (2, 3, 4, 8, 8), dtype=torch.uint8)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        out = model.normalise(clips)
+    std = torch.tensor([0.2, 0.25, 0.5], dtype=torch.double).view(3, 1, 1, 1)
+    expected = (clips.double().diff(dim=2) / 255 / std).float()
+    assert out.dtype == dtype
+    assert torch.allclose(out.float(), expected, rtol=1e-2 if dtype == torch.bfloat16 else 1e-6, atol=1e-6)
+    assert model(clips[:, None]).shape == (2, 1, 3)
+    with pytest.raises(UsageError, match="needs clips of at least two frames"):
+        model.normalise(clips[:, :, :1])

@@ -26,6 +26,7 @@ __all__ = [
     "VideoFile",
     "decoder_faults",
     "open_video",
+    "stream_video",
 ]
 
 
@@ -84,6 +85,18 @@ def open_video(path: str, decoder: DecoderName = DEFAULT_DECODER, data: bytes | 
         file.close()
         raise VideoDecodeError(path, f"{fault}; set data.decoder to pyav")
     return _DECODERS[decoder].open(file, data)
+
+
+def stream_video(path: str) -> PyavReader:
+    """Open a video to read all of it in order, by `PyavReader.stream`, in the memory of a frame.
+
+    Raises:
+        VideoDecodeError: as `open_video`, or an image.
+    """
+    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        raise VideoDecodeError(path, "is an image, expected a video")
+    check_container(path, None)
+    return PyavReader(VideoFile(path))
 
 
 def decoder_faults(file: VideoFile) -> dict[str, str | None]:

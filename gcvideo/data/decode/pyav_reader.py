@@ -48,6 +48,23 @@ class PyavReader:
         """See `Reader.read`."""
         return read_each_once(self._file.path, indices, self.num_frames, self._read)
 
+    def stream(self) -> Iterator[Tensor]:
+        """All frames in order, uint8 RGB [H, W, 3] each; the file is closed after the last one.
+
+        Raises:
+            VideoDecodeError: a frame can't be decoded.
+        """
+        reformatter = VideoReformatter()
+        turn: int | None = None
+        try:
+            for frame in decode_all(self._file):
+                if turn is None:
+                    turn = turn_of(self._file.path, frame)
+                image = upright(reformatter.reformat(frame, format="rgb24").to_ndarray(), turn)
+                yield torch.from_numpy(image)
+        finally:
+            self._file.close()
+
     def _read(self, indices: Tensor) -> Tensor:
         try:
             if self._file.is_indexed:

@@ -29,7 +29,7 @@ def read_class_lists(folder: Path, files: Sequence[str], split_number: int) -> L
     # if the raw folder has other folders than the list.
     file_of = {_key(file): file for file in reversed(files)}
     file_of |= {_key(PurePosixPath(file).name): file for file in reversed(files)}
-    return Listing(rows, file_of)
+    return Listing(rows, file_of, is_official=True)
 
 
 def _ucf101_rows(folder: Path, number: int) -> list[Row]:

@@ -4,7 +4,7 @@
   missing in test files). Files are found anywhere below the raw folder (archives unpack flat, by class, or deeper) by
   name: `ID_START_END`, padded or not, or `ID`, where ID is the first 11 characters and may begin with '-' and contain
   '_'. A file with 'replacement' in its path (CVDF's archive for corrupted videos) precedes another of its name.
-- A manifest of ours: columns path and label, and split if there are any.
+- A manifest of ours: columns path and label, and split if there are any. Its further columns are kept.
 """
 
 import csv
@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from gcvideo.data.kinetics import COLUMNS, SPLITS, clip_of
+from gcvideo.data.labels import label_problem
 from gcvideo.dataset_tools.layouts.listing import Listing, Row, folder_name
 from gcvideo.errors import UsageError
 
 # The id ends by its length: a "_" may be part of it.
 _CLIP_NAME = re.compile(r"(.{11})(?:_(\d+)_(\d+))?", re.DOTALL)
-_SPLIT_NAMES = {"validate": "val", "holdout_test": "test"}
 
 
 def read_csv_files(annotations: Sequence[Path], files: Sequence[str]) -> Listing:
@@ -33,7 +34,9 @@ def read_csv_files(annotations: Sequence[Path], files: Sequence[str]) -> Listing
         raise UsageError(f"the annotations {', '.join(map(str, annotations))} can't be read ({error})") from None
     labelled = [row for row in rows if row.label]
     # Kinetics names a file by its clip, a manifest of ours by its path.
-    return Listing(labelled, _files_by_clip(files) | {file: file for file in files}, (), len(rows) - len(labelled))
+    file_of = _files_by_clip(files) | {file: file for file in files}
+    is_official = all(row.times is not None for row in rows)  # only Kinetics has times
+    return Listing(labelled, file_of, (), len(rows) - len(labelled), is_official)
 
 
 def _rows(path: Path) -> Iterator[Row]:
@@ -48,29 +51,32 @@ def _rows(path: Path) -> Iterator[Row]:
             )
         for fields in reader:
             try:
-                yield layout.row(fields, path)
+                row = layout.row(fields, path)
+                if row.label and (problem := label_problem(row.label)):
+                    raise ValueError(problem)
+                yield row
             except (TypeError, ValueError, AttributeError, OverflowError) as error:  # missing columns, not a number
                 raise UsageError(f"{path}: line {reader.line_num} can't be read ({error})") from None
 
 
 def _kinetics_row(fields: dict[str, str], path: Path) -> Row:
-    start_s, end_s = float(fields["time_start"]), float(fields["time_end"])
-    clip = fields["youtube_id"].strip('"')
-    label = (fields.get("label") or "").strip('"')
-    split = (fields.get("split") or path.stem).strip('"')  # without the column, the name of the file says it
-    if not re.fullmatch(r"[\w-]{11}", clip, re.ASCII):  # it becomes a part of a path
-        raise ValueError(f"{clip!r} is not a YouTube id of 11 characters")
-    start, end = int(start_s), int(end_s)
-    split = folder_name(_SPLIT_NAMES.get(split, split), path)
-    target = f"{split}/{folder_name(label, path)}/{clip}_{start:06d}_{end:06d}.mp4"
-    return Row((f"{clip}_{start}_{end}", clip), target, label, split, (start_s, end_s))
+    clip = clip_of(fields)
+    # Without the column, the name of the file says it.
+    split = folder_name(clip.split or SPLITS.get(path.stem, path.stem), path)
+    target = f"{split}/{folder_name(clip.label, path)}/{clip.name}.mp4"
+    keys = (f"{clip.youtube_id}_{int(clip.start_s)}_{int(clip.end_s)}", clip.youtube_id)
+    return Row(keys, target, clip.label, split, (clip.start_s, clip.end_s))
 
 
 def _manifest_row(fields: dict[str, str], path: Path) -> Row:
     source = PurePosixPath(fields["path"])
     if source.is_absolute() or ".." in source.parts:
         raise ValueError(f"{fields['path']!r} leads out of the raw folder")
-    return Row((str(source),), str(source.with_suffix(".mp4")), fields["label"], fields.get("split") or "")
+    columns = {name: value for name, value in fields.items() if name not in ("path", "label", "split")}
+    if None in fields or None in fields.values():
+        raise ValueError("expected as many columns as in the header")
+    target = str(source.with_suffix(".mp4"))
+    return Row((str(source),), target, fields["label"], fields.get("split", ""), columns=columns)
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class _Layout:
 
 
 _LAYOUTS = (
-    _Layout(frozenset({"youtube_id", "time_start", "time_end"}), _kinetics_row),
+    _Layout(COLUMNS, _kinetics_row),
     _Layout(frozenset({"path", "label"}), _manifest_row),
 )
 

@@ -1,0 +1,97 @@
+"""What the test of one run has left: its accuracies, and its answer to every video."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gcvideo.errors import UsageError
+from gcvideo.report.curves import Curves, read_curves
+from gcvideo.report.interval import Interval
+
+
+class Answer(NamedTuple):
+    """The true class of a video, and the one that a run predicts."""
+
+    label: str
+    predicted: str
+
+    @property
+    def is_right(self) -> bool:
+        return self.label == self.predicted
+
+
+@dataclass(frozen=True, slots=True)
+class RunResults:
+    """A run and its report.
+
+    Args:
+        name: as the comparison calls it.
+        folder: of the run.
+        data: name and split of the data set that was tested.
+        views: of a video, such as "10 x 3".
+        checkpoint: path of the weights.
+        accuracies: name -> value and 95 % interval, of those in `ACCURACIES` that the report has.
+        answers: video -> what the run says.
+        curves: of its training.
+    """
+
+    name: str
+    folder: Path
+    data: str
+    views: str
+    checkpoint: str
+    accuracies: dict[str, tuple[float, Interval]]
+    answers: dict[str, Answer]
+    curves: Curves
+
+
+ACCURACIES = {"video_top1": "video top-1", "mean_class_top1": "mean of the classes' top-1", "clip_top1": "clip top-1"}
+"""Keys of report.json, and their names in tables."""
+
+
+def read_run(folder: Path, name: str, split: str | None = None) -> RunResults:
+    """The results of a run.
+
+    Args:
+        folder: of the run.
+        name: of it in the comparison.
+        split: whose report is read; default the one that the run's configuration names as its test split.
+
+    Raises:
+        UsageError: the run has not been tested, or its files hold something else.
+    """
+    suffix = "" if split is None else f"-{split}"
+    numbers, predictions = folder / f"report{suffix}.json", folder / f"predictions{suffix}.csv"
+    for path in (numbers, predictions):
+        if not path.is_file():
+            raise UsageError(f"no {path}: test the run first (gcvideo test --name {folder.name})")
+    try:
+        report: dict[str, Any] = json.loads(numbers.read_text(encoding="utf-8"))
+        data, views = report.get("data") or {}, report["views"]
+        return RunResults(
+            name=name,
+            folder=folder,
+            data=f"{data.get('name', 'unknown')}, split {data.get('split', 'unknown')}",
+            views=f"{int(views['temporal'])} x {int(views['spatial'])}",
+            checkpoint=str(report["checkpoint"]),
+            accuracies={
+                key: (float(report[key]), Interval(*map(float, report[f"{key}_interval"])))
+                for key in ACCURACIES
+                if key in report
+            },
+            answers=_read_answers(predictions),
+            curves=read_curves(folder / "metrics"),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{folder}: unexpected content of {numbers.name} or {predictions.name}: {error!r}") from error
+
+
+def _read_answers(path: Path) -> dict[str, Answer]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = csv.reader(stream)  # not by name: a row may have 700 scores
+        header = next(rows, [])[:3]
+        if header != ["path", "label", "predicted"]:
+            raise ValueError(f"expected the columns path, label, predicted first, got {header}")
+        return {name: Answer(label, predicted) for name, label, predicted, *_ in rows}

@@ -1,0 +1,1 @@
+"""`gcvideo serve`: a page to try a model in the browser."""
