@@ -6,6 +6,7 @@ VIDEOS holds ucf6/ (six classes of UCF-101, official split 1) and mhi3/ (27 clip
 
 - actions: 30 clips of each class to train, 6 of other groups to validate, the official test videos of the six classes.
 - motions: the same clips played forwards, backwards, fast and slowly; which one is the class, and no scene has one.
+- ucf6: all official training videos, of which 3 groups of each class validate; only on request.
 - gestures: two persons to train, the third to test; all three turns, whose videos are counted together.
 
 A seed draws the training clips and initialises the network. The probe is a logistic regression on the mean absolute
@@ -34,6 +35,7 @@ from gcvideo.dataset_tools.h264 import write_video
 from gcvideo.sweep.statistics import paired_test
 
 ROOT = Path(__file__).parent.parent
+SMALL = "configs/small.yaml"
 TRAIN, VAL = 30, 6  # clips of a class
 SIDE, TIMES = 16, 16  # of the probe
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -66,8 +68,8 @@ def write(manifest: Path, rows: Sequence[Row]) -> Path:
     return manifest
 
 
-def draw(rows: Sequence[Row], seed: int) -> list[Row]:
-    """TRAIN and VAL clips of each class, of different groups, from the official training videos; all test videos."""
+def draw(rows: Sequence[Row], seed: int, train: int | None = TRAIN, val: int | None = VAL) -> list[Row]:
+    """So many clips of each class, of different groups, from the official training videos; all test videos."""
     rng = np.random.default_rng(seed)
     chosen = [row._replace(split="test") for row in rows if row.split == "val"]
     for label in sorted({row.label for row in rows}):
@@ -75,8 +77,8 @@ def draw(rows: Sequence[Row], seed: int) -> list[Row]:
         groups = sorted({row.group for row in own})
         held_out = {groups[index] for index in rng.permutation(len(groups))[:3]}
         order = [own[index] for index in rng.permutation(len(own))]
-        chosen += [row for row in order if row.group not in held_out][:TRAIN]
-        chosen += [row._replace(split="val") for row in order if row.group in held_out][:VAL]
+        chosen += [row for row in order if row.group not in held_out][:train]
+        chosen += [row._replace(split="val") for row in order if row.group in held_out][:val]
     return chosen
 
 
@@ -115,7 +117,10 @@ class Problem(NamedTuple):
 
 def problems(videos: Path, out: Path, seed: int, names: Sequence[str]) -> Iterator[Problem]:
     """The sets as one seed draws them."""
-    drawn = draw(read(videos / "ucf6" / "manifest.csv"), seed)
+    ucf6 = read(videos / "ucf6" / "manifest.csv")
+    drawn = draw(ucf6, seed)
+    if "ucf6" in names:
+        yield Problem("ucf6", [write(out / f"ucf6-{seed}.csv", draw(ucf6, seed, None, None))])
     if "actions" in names:
         yield Problem("actions", [write(out / f"actions-{seed}.csv", drawn)])
     if "motions" in names:
@@ -175,7 +180,9 @@ def probe(manifest: Path, cache: dict[str, NDArray[np.float64]]) -> list[int]:
     return right
 
 
-def train(manifest: Path, out: Path, name: str, seed: int, config: Path, options: Sequence[str]) -> tuple[int, int]:
+def train(
+    manifest: Path, out: Path, name: str, seed: int, configs: Sequence[str], options: Sequence[str]
+) -> tuple[int, int]:
     """Right test videos of the recipe, and their number."""
     report = out / "runs" / name / "report.json"
     if not report.exists():
@@ -184,10 +191,8 @@ def train(manifest: Path, out: Path, name: str, seed: int, config: Path, options
         data = [f"--data.manifest={manifest}", "--data.root=/", f"--seed_everything={seed}"]
         without = [] if has_val else ["--trainer.limit_val_batches=0"]
         gcvideo = [sys.executable, "-m", "gcvideo"]
-        # The file first: what comes later wins.
-        subprocess.run(
-            [*gcvideo, "fit", f"--config={config}", *common, *data, *without, *options], check=True, cwd=ROOT
-        )
+        files = [f"--config={config}" for config in configs]  # first: what comes later wins
+        subprocess.run([*gcvideo, "fit", *files, *common, *data, *without, *options], check=True, cwd=ROOT)
         subprocess.run([*gcvideo, "test", *common], check=True, cwd=ROOT)
     result = json.loads(report.read_text())
     return round(result["video_top1"] * result["evaluated"]), result["evaluated"]
@@ -199,7 +204,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sets", nargs="+", default=["actions", "motions", "gestures"])
-    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "small.yaml")
+    parser.add_argument("--config", action="append", help="of the recipe; several, of which later ones win")
     parser.add_argument("--name", default="recipe", help="of the recipe: its runs are NAME-SET-SEED")
     parser.add_argument("--probe_only", action="store_true")
     args, options = parser.parse_known_args()  # the rest goes to `gcvideo fit`
@@ -215,7 +220,9 @@ def main() -> None:
             if not args.probe_only:
                 names = [f"{args.name}-{manifest.stem}-{seed}" for manifest in problem.manifests]
                 pairs = zip(problem.manifests, names, strict=True)
-                results = [train(manifest, args.out, name, seed, args.config, options) for manifest, name in pairs]
+                results = [
+                    train(manifest, args.out, name, seed, args.config or [SMALL], options) for manifest, name in pairs
+                ]
                 ours = sum(right for right, _ in results) / sum(total for _, total in results)
             table.setdefault(problem.name, []).append((best, ours))
             print(f"{problem.name} seed {seed}: probe {best:.3f}, {args.name} {ours:.3f}", flush=True)
