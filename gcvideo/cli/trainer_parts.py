@@ -14,7 +14,7 @@ from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from gcvideo.files import replacing
-from gcvideo.training.best_checkpoint import BestCheckpoint
+from gcvideo.training.best_checkpoint import BestBy, BestCheckpoint
 from gcvideo.training.callbacks import BrokenVideos, FitMarker, Throughput
 from gcvideo.training.checkpoint_io import SafeCheckpointIO
 from gcvideo.training.doubts import Doubts
@@ -60,7 +60,7 @@ class TrainerParts:
         if self.verb == "fit":
             callbacks += [StartLine(), Throughput()]
             if saves:
-                best = self._best_checkpoint(trainer)
+                best = self._best_checkpoint(config.best_by, trainer)
                 callbacks += [best, FitMarker(self.run_dir, best, self._next_command(config))]
             if config.ema_decay is not None:
                 callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
@@ -78,9 +78,9 @@ class TrainerParts:
         runs_dir = [] if config.runs_dir == "runs" else ["--runs_dir", str(config.runs_dir)]
         return shlex.join(["gcvideo", "test", "--name", str(config.name), *runs_dir])
 
-    def _best_checkpoint(self, trainer: Any) -> ModelCheckpoint:
-        """best.ckpt by validation accuracy."""
-        return BestCheckpoint(self.run_dir / "checkpoints", validates=trainer.get("limit_val_batches") != 0)
+    def _best_checkpoint(self, by: BestBy, trainer: Any) -> ModelCheckpoint:
+        """best.ckpt."""
+        return BestCheckpoint(self.run_dir / "checkpoints", by, validates=trainer.get("limit_val_batches") != 0)
 
     def loggers(self, requested: Any) -> Any:
         """Loggers of the run. Only `fit` logs without being asked to: to TensorBoard, and always to the CSV files from

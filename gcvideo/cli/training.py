@@ -45,6 +45,7 @@ from gcvideo.errors import UsageError
 from gcvideo.files import remove_partial
 from gcvideo.locking import locked
 from gcvideo.models import block_parameters
+from gcvideo.training.best_checkpoint import BestBy
 from gcvideo.training.checkpoint import read_settings, refuse_other_network
 from gcvideo.training.rank_launch import watch_ranks
 from gcvideo.training.task import VideoTask
@@ -99,6 +100,12 @@ class GcvideoCLI(LightningCLI):
             default=None,
             help="before each evaluation of a fit, compute the batch-norm statistics from this many training batches "
             "of each device, at most an epoch; PySlowFast's recipes take 200",
+        )
+        parser.add_argument(
+            "--best_by",
+            type=BestBy,
+            default="val/video_top1",
+            help="what makes a checkpoint of a fit the best; with few validation videos take latest",
         )
         parser.add_argument(
             "--save_every_minutes",

@@ -1,11 +1,16 @@
-"""best.ckpt of a run: by validation accuracy; in a training without validation, the latest."""
+"""best.ckpt of a run: by its validation, or the latest."""
 
 from pathlib import Path
+from typing import Literal, get_args
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from gcvideo.data.datamodule import VideoDataModule
+
+BestBy = Literal["val/video_top1", "val/loss", "latest"]
+"""What makes a checkpoint the best. With few validation videos the best of many epochs is the luckiest, and the latest,
+at the end of the schedule, is better on other videos (docs/results.md)."""
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -13,15 +18,21 @@ class BestCheckpoint(ModelCheckpoint):
 
     Args:
         folder: where.
+        by: what makes it the best; without a validation it is the latest.
         validates: False if the run is configured without a validation.
+
+    Raises:
+        ValueError: `by` is none of `BestBy`.
     """
 
-    def __init__(self, folder: Path, validates: bool):
+    def __init__(self, folder: Path, by: BestBy, validates: bool):
+        if by not in get_args(BestBy):
+            raise ValueError(f"best_by must be one of {get_args(BestBy)}, got {by!r}")
         super().__init__(
             dirpath=folder,
             filename="best",
-            monitor="val/video_top1" if validates else None,
-            mode="max",
+            monitor=by if validates and by != "latest" else None,
+            mode="min" if by == "val/loss" else "max",
             # With it the next best would be best-v1.ckpt, and `--ckpt_path best` would find the old one.
             enable_version_counter=False,
         )

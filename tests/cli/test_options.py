@@ -14,6 +14,7 @@ from gcvideo.cli.main import TRAINING_VERBS, VERBS
 from gcvideo.cli.training import GcvideoCLI
 from gcvideo.cli.write_help import generated_help
 from gcvideo.errors import UsageError
+from gcvideo.training.best_checkpoint import BestCheckpoint
 from gcvideo.training.last_checkpoint import LastCheckpoint
 
 TESTS = Path(__file__).parents[1]
@@ -96,7 +97,7 @@ DATA = {
 ELSEWHERE = {"model.net", "model.optim.nesterov", "model.execution.recompute", "data.augment.min_area"}
 RUN = {
     "name": "mine", "runs_dir": "elsewhere", "ema_decay": 0.5, "precise_bn": 3, "seed_everything": 4,
-    "save_every_minutes": 2.5, "accept_changes": True, "rank_timeout_s": 60.0,
+    "save_every_minutes": 2.5, "accept_changes": True, "rank_timeout_s": 60.0, "best_by": "val/loss",
 }  # fmt: skip
 # Arguments of Trainer.fit and the like, which tests/cli/test_cli.py sets or which Lightning owns.
 LIGHTNING = {"ckpt_path", "verbose", "return_predictions", "print_config", "model", "data", "trainer"}
@@ -144,6 +145,8 @@ def test_every_setting_of_model_and_data_arrives(tmp_path, monkeypatch):
     assert cli.datamodule.accept_changes
     (last,) = (callback for callback in cli.trainer.callbacks if isinstance(callback, LastCheckpoint))
     assert last.every_minutes == 2.5
+    (best,) = (callback for callback in cli.trainer.callbacks if isinstance(callback, BestCheckpoint))
+    assert (best.monitor, best.mode) == ("val/loss", "min")
     names = [type(callback).__name__ for callback in cli.trainer.callbacks]
     assert names.index("EMAWeightAveraging") < names.index("PreciseBatchNorm") < names.index("BestCheckpoint")
 
