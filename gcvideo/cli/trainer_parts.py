@@ -46,6 +46,7 @@ class TrainerParts:
             trainer: of them, arguments of the Trainer, with the user's callbacks as objects.
         """
         own = trainer.get("callbacks") or []
+        own = own if isinstance(own, list | tuple) else [own]
         for callback in own:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(self.run_dir / "checkpoints")  # where `--ckpt_path` looks

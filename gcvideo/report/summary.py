@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 
 from gcvideo.report.interval import Interval, mean_interval, wilson
+from gcvideo.training.doubts import doubt_of_predictions
 from gcvideo.training.metrics import VideoResults, predicted_classes
 
 MAX_CONFUSED = 20
-
-COLLAPSED = 0.9
-"""Share of predictions in one class from which a network is said to have collapsed onto it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +146,8 @@ def most_confused(matrix: Tensor, names: Sequence[str]) -> list[Confusion]:
 
 def collapsed(summary: Summary) -> str | None:
     """A warning if almost all predictions are one class, which few of the videos are; else None."""
-    predicted = [sum(column) for column in zip(*summary.confusion, strict=True)]
-    best = max(range(len(predicted)), key=predicted.__getitem__)
-    row = summary.per_class[best]
-    is_telling = summary.evaluated >= 10 and row.videos <= summary.evaluated / 2
-    if not is_telling or predicted[best] < COLLAPSED * summary.evaluated:
-        return None
-    return (
-        f"{predicted[best]} of {summary.evaluated} predictions are {row.name!r}, which {row.videos} of the videos are: "
-        f"the network hardly tells the classes apart"
-    )
+    matrix = torch.tensor(summary.confusion)
+    return doubt_of_predictions(matrix.sum(dim=1), matrix.sum(dim=0), [row.name for row in summary.per_class])
 
 
 def most_confident(results: VideoResults, count: int) -> tuple[list[int], list[int]]:

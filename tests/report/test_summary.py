@@ -62,8 +62,8 @@ def summary_of(predicted, labels):
 
 def test_a_network_that_says_one_class_is_found_out():
     labels = [0, 1, 2, 3] * 5
-    assert collapsed(summary_of([1] * 20, labels)).startswith("20 of 20 predictions are '1', which 5 of the videos are")
-    assert collapsed(summary_of([1] * 18 + [2, 3], labels)).startswith("18 of 20 predictions are '1'")
+    assert collapsed(summary_of([1] * 20, labels)).startswith("20 of 20 videos are predicted to be 1, 5 are")
+    assert collapsed(summary_of([1] * 18 + [2, 3], labels)).startswith("18 of 20 videos")
     assert collapsed(summary_of([1] * 17 + [2, 3, 0], labels)) is None
     assert collapsed(summary_of([1] * 20, [1] * 18 + [0, 2])) is None  # they are
 
