@@ -12,13 +12,14 @@ import yaml
 
 from gcvideo.cli.main import main
 from gcvideo.data.datamodule import VideoDataModule
-from gcvideo.models import checkpoints
+from gcvideo.models import checkpoints, create_model
 from gcvideo.sweep.file import read_sweep
 from gcvideo.sweep.statistics import seeds_needed
 from gcvideo.training.task import VideoTask
 
 FOLDER = Path(__file__).parent.parent / "configs"
-ALONE = ("demo", "ucf_subset", "pairs", "imagenet/finetune_gc")
+ALONE = ("demo", "ucf_subset", "pairs", "small", "finetune_small", "finetune", "imagenet/finetune_gc")
+QUICK = ("demo", "ucf_subset", "pairs", "small")
 ROWS = ("nl5", "snl5", "gc5", "gc_all")
 # Files that are given together, later ones win: the paper's five rows under two recipes, and other networks and data.
 RECIPES = [
@@ -32,7 +33,7 @@ RECIPES = [
 ]
 COMBINATIONS = (
     [(name,) for name in ALONE]
-    + [("demo", "demo_trunk"), ("pairs", "pairs_trunk")]
+    + [("demo", "demo_trunk"), ("pairs", "pairs_trunk"), ("small", "small_motion")]
     + [tuple(f"kinetics/{name}" for name in recipe) for recipe in RECIPES]
 )
 
@@ -83,9 +84,10 @@ def read(files):
 
 @pytest.fixture(scope="session")
 def image_weights(tmp_path_factory):
-    """Random ResNets in files of torchvision: what the recipes would download."""
+    """Random networks in files of their projects: what the recipes would download."""
     folder = tmp_path_factory.mktemp("weights")
-    for name in ("resnet50", "resnet101"):
+    torch.save(create_model("slowonly_r50").state_dict(), folder / "slow_8x8_r50.pth")  # the names are pytorchvideo's
+    for name in ("resnet18", "resnet50", "resnet101"):
         torch.save(getattr(torchvision.models, name)().state_dict(), folder / f"{name}_v1.pth")
     return folder
 
@@ -98,7 +100,7 @@ def test_every_file_is_in_a_test():
 @pytest.mark.parametrize(
     "files",
     [
-        pytest.param(files, id="+".join(files), marks=[] if files[0] in ALONE[:3] else pytest.mark.slow)
+        pytest.param(files, id="+".join(files), marks=[] if files[0] in QUICK else pytest.mark.slow)
         for files in COMBINATIONS
     ],
 )
@@ -106,13 +108,16 @@ def test_config_trains_a_step(files, synthetic, tmp_path, image_weights):
     config = read(files)
     if "weights" in config["model"]:
         assert config["model"]["weights"] in checkpoints()
-        config["model"]["weights"] = str(image_weights / f"{config['model']['weights'].split('/')[1]}.pth")
+        name = config["model"]["weights"].split("/")[1]
+        config["model"]["weights"] = str(image_weights / f"{name}.pth")
     small = {"manifest": str(synthetic), "batch_size": 2, "num_workers": 0, "splits": {"test": "test"}}
     small |= {"augment": {"size": 32, "short_side": [32, 32]}, "views": {"size": 32, "short_side": 32}}
     data = VideoDataModule(**merge(config["data"], small))
     task = VideoTask(data.class_names, **config["model"])
     settings = {
-        key: value for key, value in config["trainer"].items() if key not in ("max_epochs", "accelerator", "devices")
+        key: value
+        for key, value in config["trainer"].items()
+        if key not in ("max_epochs", "accelerator", "devices", "callbacks")
     }
     trainer = pl.Trainer(
         accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
