@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +18,7 @@ from pebble import ProcessExpired, ProcessPool
 from tqdm import tqdm
 
 from gcvideo.cluster import Cluster, LostJobError, connect, threads_of_worker
+from gcvideo.errors import GcvideoError
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -106,8 +108,22 @@ def run_all(
         jobs: read as they are needed.
         pool: runs them.
         timeout_s: time limit for each job, after which its process is killed and replaced.
+
+    Raises:
+        GcvideoError: no process can be started any more.
     """
-    jobs = iter(jobs)
+    try:
+        yield from _results(work, iter(jobs), pool, timeout_s)
+    except BrokenProcessPool as error:  # seen on a machine with seven times as many busy processes as cores
+        raise GcvideoError(
+            "the processes that read the videos end without an answer: the machine is overloaded or out of memory; "
+            "the same command resumes (fewer --workers)"
+        ) from error
+
+
+def _results(
+    work: Callable[[J], R], jobs: Iterator[J], pool: Pool, timeout_s: float
+) -> Iterator[tuple[J, R | NoResult]]:
     running: dict[Future[R], tuple[J, int]] = {}  # -> job, number of this try
 
     def start(job: J, number: int) -> None:

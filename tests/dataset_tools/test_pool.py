@@ -5,10 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
 from gcvideo.dataset_tools.pool import NoResult, open_pool, run_all
+from gcvideo.errors import GcvideoError
 
 
 def work(job):
@@ -68,3 +71,19 @@ def test_workers_end_when_the_parent_is_killed(tmp_path, state):
         time.sleep(0.1)
     os.kill(worker, signal.SIGKILL)
     raise AssertionError("the worker lives on")
+
+
+class Broken:
+    """A pool as pebble leaves it when its processes end before they have taken a job."""
+
+    size = 2
+
+    def submit(self, work, job, timeout_s):
+        future = Future()
+        future.set_exception(BrokenProcessPool("All workers expired"))
+        return future
+
+
+def test_processes_that_cannot_start_are_an_error_of_one_line():
+    with pytest.raises(GcvideoError, match="overloaded or out of memory; the same command resumes"):
+        list(run_all(work, ["a", "b"], Broken(), timeout_s=3))
