@@ -9,7 +9,7 @@ Letters: T frames, S side of the view.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import torch
@@ -55,28 +55,31 @@ class Appearance:
             if not 0 <= getattr(self, name) <= 1:  # False for nan, too
                 raise ValueError(f"expected appearance.{name} in [0, 1], got {getattr(self, name)}")
 
-    @cached_property
-    def _transforms(self) -> list[Callable[[Any], Any]]:
-        chosen: list[Callable[[Any], Any]] = []
-        if self.rand_augment is not None:
-            chosen.append(
-                v2.RandAugment(self.operations, self.rand_augment, interpolation=v2.InterpolationMode.BILINEAR)
-            )
-        if self.color_jitter:
-            strength = self.color_jitter
-            chosen.append(v2.ColorJitter(strength, strength, strength, strength / 4))
-        if self.erase:
-            chosen.append(v2.RandomErasing(self.erase, value=_GREY))
-        return chosen
-
     def change(self, view: Tensor, generator: torch.Generator) -> Tensor:
         """uint8 [T, 3, S, S] -> the same shape and type, changed equally in all frames; random by `generator`."""
-        if not self._transforms:
+        transforms = _transforms(self)
+        if not transforms:
             return view
         # torchvision draws from torch's global generator: here from one that only this view has.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**63 - 1, (), generator=generator)))
             changed: Any = tv_tensors.Video(view)
-            for transform in self._transforms:
+            for transform in transforms:
                 changed = transform(changed)
         return changed.as_subclass(Tensor)
+
+
+# Not a cached property: an instance is a default of settings, and must hold its fields only.
+@cache
+def _transforms(appearance: Appearance) -> list[Callable[[Any], Any]]:
+    chosen: list[Callable[[Any], Any]] = []
+    if appearance.rand_augment is not None:
+        chosen.append(
+            v2.RandAugment(appearance.operations, appearance.rand_augment, interpolation=v2.InterpolationMode.BILINEAR)
+        )
+    if appearance.color_jitter:
+        strength = appearance.color_jitter
+        chosen.append(v2.ColorJitter(strength, strength, strength, strength / 4))
+    if appearance.erase:
+        chosen.append(v2.RandomErasing(appearance.erase, value=_GREY))
+    return chosen

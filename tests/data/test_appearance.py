@@ -80,3 +80,11 @@ def test_an_erased_box_is_grey_and_has_2_to_33_percent_of_the_area():
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Appearance(**settings)
+
+
+def test_an_instance_holds_its_fields_only():
+    """The command line reads its defaults from instances."""
+    appearance = Appearance(color_jitter=0.2)
+    before = dict(vars(appearance))
+    appearance.change(still(), generator(0))
+    assert vars(appearance) == before
