@@ -160,4 +160,9 @@ def test_the_command_line_reads_and_merges_them(files, capsys):
     printed = yaml.safe_load(capsys.readouterr().out)
     for group, settings in read(files).items():
         for name, value in leaves(settings):
-            assert dict(leaves(printed[group]))[name] == value, f"{group}.{name}"
+            found = dict(leaves(printed[group]))[name]
+            if name == "callbacks":  # with the package and every default
+                assert [callback["class_path"].split(".")[-1] for callback in found] == ["EarlyStopping"]
+                assert found[0]["init_args"].items() >= value[0]["init_args"].items()
+            else:
+                assert found == value, f"{group}.{name}"
