@@ -21,6 +21,7 @@ _WARNINGS = (
     "Total length of `list` across ranks is zero.*",  # a training without validation videos
     ".*does not have many workers which may be a bottleneck.*",  # `data_wait` measures it, `gcvideo doctor` advises
     ".*Consider setting `persistent_workers=True`.*",  # a test has one pass, and starts its workers once
+    r"Found \d+ module\(s\) in eval mode at the start of training.*",  # those that model.freeze names
     ".*is smaller than the logging interval Trainer.*",  # the figures of each epoch are logged in any case
 )
 _LOGGERS = (

@@ -33,11 +33,14 @@ class Classifier(nn.Module):
         super().__init__()
         task = recognizer.task
         self.net = (fuse(task.net) if is_fusible(task.net) else task.net).cpu().float().eval()
+        self.difference = task.to_input.difference
         self.register_buffer("scale", task.to_input.scale.cpu().float().clone())
         self.register_buffer("shift", task.to_input.shift.cpu().float().clone())
 
     def forward(self, frames: Tensor) -> Tensor:
-        return self.net(frames.float() * self.scale + self.shift).softmax(dim=-1)
+        pixels = frames.float()
+        inputs = pixels.diff(dim=2) * self.scale if self.difference else pixels * self.scale + self.shift
+        return self.net(inputs).softmax(dim=-1)
 
 
 def examples(recognizer: Recognizer, count: int, seed: int = 0) -> Tensor:

@@ -6,7 +6,7 @@ from gcvideo.models.exporting import ExportLayout, export_weights
 from gcvideo.models.fusing import fuse, is_fusible
 from gcvideo.models.head import HEADS, Head
 from gcvideo.models.loading import Inflation, WeightsReport, load_weights
-from gcvideo.models.norms import Norm
+from gcvideo.models.norms import Norms
 from gcvideo.models.placement import PRESETS, STAGES, At, BlocksName, Indices, block_parameters, insert_blocks
 from gcvideo.models.published import (
     Checkpoint,
@@ -34,7 +34,7 @@ __all__ = [
     "Indices",
     "Inflation",
     "NetworkName",
-    "Norm",
+    "Norms",
     "WeightsError",
     "WeightsReport",
     "block_options_for",

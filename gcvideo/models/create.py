@@ -13,7 +13,7 @@ from gcvideo.blocks import FAMILIES
 from gcvideo.errors import UsageError
 from gcvideo.insertion import Site
 from gcvideo.models.head import Head, set_head
-from gcvideo.models.norms import Norm, set_norm
+from gcvideo.models.norms import Norms, set_norms
 from gcvideo.models.placement import At, BlocksName, insert_blocks, option_names
 from gcvideo.models.published import block_options_for, head_for, load_for, other_function
 from gcvideo.models.zoo import NETWORKS, NetworkName
@@ -33,7 +33,7 @@ def create_model(
     site: Site | None = None,
     weights: str | None = None,
     head: Head | None = None,
-    norm: Norm = "batch",
+    norms: Norms = "batch",
     **block_options: Any,
 ) -> nn.Module:
     """Build a classifier: [B, 3, T, H, W] -> logits [B, num_classes]; T = 1 for image models.
@@ -55,7 +55,7 @@ def create_model(
         head: how images larger than 224 x 224 are evaluated. "pool" averages the feature map; "dense" classifies every
             window of 7 x 7 positions, averages the probabilities and returns their logarithms, as PySlowFast does.
             Default: that of a published checkpoint, else "pool".
-        norm: "batch", or "group": group norms in the network (blocks keep theirs), for a training from scratch with
+        norms: "batch", or "group": group norms in the network (blocks keep theirs), for a training from scratch with
             batches of a few clips; see `models.norms`.
         **block_options: of the block: see `ContextBlock3d`, `NonLocalBlock3d`, `SqueezeExcitation3d`; for example
             ratio=1/16, pooling_type="avg", fusion_types=("channel_mul",), bottleneck="relu", mode="dot_product".
@@ -83,7 +83,7 @@ def create_model(
     options = block_options_for(weights, blocks, block_options)
     head = head_for(weights, head)
     model = NETWORKS[name](num_classes, dropout)
-    set_norm(model, norm)
+    set_norms(model, norms)
     set_head(model, head)
     insert_blocks(model, blocks, at, site, options)
     if weights is not None:

@@ -10,21 +10,21 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gcvideo.errors import UsageError
 
-Norm = Literal["batch", "group"]
+Norms = Literal["batch", "group"]
 
 CHANNELS_OF_GROUP = 16
 """As in the second half of the paper's table 3. A layer with fewer channels, or another number, is one group."""
 
 
-def set_norm(model: nn.Module, norm: Norm) -> None:
+def set_norms(model: nn.Module, norms: Norms) -> None:
     """Replace the batch norms of a network without blocks, in place. Names and initial values stay.
 
     Raises:
         UsageError: no such kind of norms.
     """
-    if norm not in get_args(Norm):
-        raise UsageError(f"norm must be one of {get_args(Norm)}, got {norm!r}")
-    if norm == "batch":
+    if norms not in get_args(Norms):
+        raise UsageError(f"norms must be one of {get_args(Norms)}, got {norms!r}")
+    if norms == "batch":
         return
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):

@@ -116,5 +116,5 @@ def doubt_of_statistics(clips: float, running: float, of_batch: float) -> str | 
     return (
         f"the last {int(clips)} training clips: {of_batch / clips:.2f} right with the statistics of each batch, "
         f"{running / clips:.2f} with the running averages of the batch norms, which evaluations use: they do not fit "
-        f"the weights (--precise_bn 50 computes them anew; or a lower model.lr, a larger batch, model.norm group)"
+        f"the weights (--precise_bn 50 computes them anew; or a lower model.lr, a larger batch, model.norms group)"
     )

@@ -15,16 +15,16 @@ class Pixels:
     """What the network sees of the pixels, which are in [0, 1].
 
     Args:
+        mean: one value for all channels (PySlowFast's 0.45), or one for each of R, G, B.
+        std: likewise (PySlowFast's 0.225).
         difference: the differences of neighbouring frames of the clip, divided by `std`, instead of the frames: "RGB
             difference" of "Temporal Segment Networks" (arXiv:1608.00859, section 3.2). A clip of T frames becomes T - 1
             of them. For small sets whose classes differ in motion and not in scene.
-        mean: one value for all channels (PySlowFast's 0.45), or one for each of R, G, B.
-        std: likewise (PySlowFast's 0.225).
     """
 
-    difference: bool = False
     mean: float | tuple[float, float, float] = 0.45
     std: float | tuple[float, float, float] = 0.225
+    difference: bool = False
 
     def __post_init__(self) -> None:
         for name, value in (("mean", self.mean), ("std", self.std)):

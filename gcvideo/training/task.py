@@ -23,7 +23,7 @@ from gcvideo.models import (
     Head,
     Inflation,
     NetworkName,
-    Norm,
+    Norms,
     block_options_for,
     create_model,
     find_weights,
@@ -63,7 +63,7 @@ class VideoTask(pl.LightningModule):
         net: a network of your own instead of `network`: [B, 3, T, S, S] -> [B, K]. `blocks` and `block` insert into it
             if `block["at"]` lists module names or globs. Checkpoints hold its weights and the name of its class.
         dropout: probability before the classifier of `network`.
-        norm: norms of `network`: "batch" or "group"; see `create_model`.
+        norms: of `network`: "batch" or "group"; see `create_model`.
         weights: checkpoint to start from: a file, or a name of `list_weights`. A published one also sets `head` and
             the options in `block`, where they are not given; see `create_model`.
         inflation: how 2D weights fill 3D kernels: "mean" or "center". Default: "mean", for an image network only; see
@@ -96,7 +96,7 @@ class VideoTask(pl.LightningModule):
         block: dict[str, Any] | None = None,
         net: nn.Module | None = None,
         dropout: float = 0.5,
-        norm: Norm = "batch",
+        norms: Norms = "batch",
         weights: str | None = None,
         inflation: Inflation | None = None,
         head: Head | None = None,
@@ -136,7 +136,7 @@ class VideoTask(pl.LightningModule):
                 "block": dict(block) if block else None,
                 "net": None if net is None else f"{type(net).__module__}.{type(net).__qualname__}",
                 "dropout": dropout,
-                "norm": norm,
+                "norms": norms,
                 "weights": weights,
                 "inflation": inflation,
                 "head": head,
@@ -152,9 +152,9 @@ class VideoTask(pl.LightningModule):
         self.class_names = list(class_names)
         self.starts_from_weights = True  # False saves reading them where a run is resumed
         if net is None:
-            self.net = create_model(network, blocks, len(class_names), dropout, head=head, norm=norm, **(block or {}))
+            self.net = create_model(network, blocks, len(class_names), dropout, head=head, norms=norms, **(block or {}))
         else:
-            _refuse_unused(network=network, dropout=dropout, head=head, norm=norm)
+            _refuse_unused(network=network, dropout=dropout, head=head, norms=norms)
             self.net = _with_blocks(net, blocks, block)
         self._frozen_norms: list[nn.Module] = []
         self._class_weights: Tensor | None = None

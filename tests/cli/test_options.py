@@ -27,7 +27,7 @@ MODEL = {
     "blocks": "gc",
     "block": {"at": {"res4": [0]}, "site": "after_block", "ratio": 0.5, "pooling_type": "avg"},
     "dropout": 0.25,
-    "norm": "group",
+    "norms": "group",
     "weights": "some.pth",
     "inflation": "center",
     "head": "dense",

@@ -51,7 +51,8 @@ def test_mappings_are_settings_too_and_checkpoints_hold_plain_values(synthetic):
     assert data.loading == Loading(eval_batch_size=2, skip_broken=True)
     stored = dict(data.hparams)
     assert stored["augment"] == {
-        "size": 32, "short_side": [32, 36], "min_area": None, "flip": True, "geometry": "gcvideo"
+        "size": 32, "short_side": [32, 36], "min_area": None, "flip": True, "geometry": "gcvideo", "repeats": 1,
+        "appearance": {"rand_augment": None, "operations": 2, "color_jitter": 0.0, "erase": 0.0},
     }  # fmt: skip
     assert stored["views"] == {
         "temporal": 2, "spatial": 3, "size": None, "short_side": None, "geometry": "gcvideo"

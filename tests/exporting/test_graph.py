@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,16 +43,17 @@ def test_the_classifier_is_the_model(tmp_path, blocks):
     refuse_difference("x", found, found)
 
 
-def test_normalisation_is_inside(recognizer):
-    from dataclasses import replace
-
-    task = VideoTask(["a", "b"], "slowonly_tiny", pixels=Pixels((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))).eval()
+@pytest.mark.parametrize("difference", (False, True))
+def test_normalisation_is_inside(recognizer, difference):
+    pixels = Pixels((0.4, 0.5, 0.6), (0.2, 0.25, 0.3), difference)
+    task = VideoTask(["a", "b"], "slowonly_tiny", pixels=pixels).eval()
     torch.nn.init.normal_(task.net.blocks[-1].proj.weight)
     other = replace(recognizer, task=task)
     frames = examples(other, 2)
     mean, std = (torch.tensor(values).view(3, 1, 1, 1) for values in ((0.4, 0.5, 0.6), (0.2, 0.25, 0.3)))
     with torch.no_grad():
-        expected = task.net((frames / 255 - mean) / std).softmax(dim=1)
+        normalised = (frames / 255 - mean) / std
+        expected = task.net(normalised.diff(dim=2) if difference else normalised).softmax(dim=1)
         torch.testing.assert_close(Classifier(other)(frames), expected, atol=1e-5, rtol=1e-4)
 
 

@@ -8,7 +8,7 @@ from torchvision.models import resnet18
 from gcvideo import create_model, fuse, load_weights
 from gcvideo.errors import UsageError
 from gcvideo.insertion import inserted_blocks
-from gcvideo.models.norms import set_norm
+from gcvideo.models.norms import set_norms
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_blocks_of_a_network_that_ends_after_res4():
 
 def test_group_norms_compute_the_same_in_training_and_evaluation_whatever_the_batch():
     torch.manual_seed(0)
-    model = create_model("slowonly_tiny", "gc_all", 3, dropout=0.0, norm="group", ratio=1 / 8)
+    model = create_model("slowonly_tiny", "gc_all", 3, dropout=0.0, norms="group", ratio=1 / 8)
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
     clips = torch.randn(4, 3, 4, 32, 32)
     in_training = model.train()(clips)
@@ -88,7 +88,7 @@ def test_group_norms_compute_the_same_in_training_and_evaluation_whatever_the_ba
 
 def test_group_norms_have_16_channels_and_keep_names_and_initial_values():
     model, plain = (
-        create_model("slowonly_tiny", num_classes=3, norm="group"),
+        create_model("slowonly_tiny", num_classes=3, norms="group"),
         create_model("slowonly_tiny", num_classes=3),
     )
     assert set(dict(model.named_parameters())) == set(dict(plain.named_parameters()))
@@ -97,8 +97,8 @@ def test_group_norms_have_16_channels_and_keep_names_and_initial_values():
         assert norm.num_groups == max(norm.num_channels // 16, 1)
     small = nn.Sequential(nn.BatchNorm3d(24))
     nn.init.constant_(small[0].weight, 0.25)
-    set_norm(small, "group")
+    set_norms(small, "group")
     assert small[0].num_groups == 1  # 24 channels are no groups of 16
     assert small[0].weight.tolist() == [0.25] * 24
-    with pytest.raises(UsageError, match="norm must be one of"):
-        create_model("slowonly_tiny", norm="layer")
+    with pytest.raises(UsageError, match="norms must be one of"):
+        create_model("slowonly_tiny", norms="layer")

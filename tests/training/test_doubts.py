@@ -79,5 +79,5 @@ def test_a_fit_whose_running_averages_do_not_fit_is_told(fitted):
 
 
 def test_group_norms_have_no_running_averages(fitted):
-    texts, _ = fitted(norm="group", lr=0.01, optim=Optimization("adamw", lr_batch=None))
+    texts, _ = fitted(norms="group", lr=0.01, optim=Optimization("adamw", lr_batch=None))
     assert not [text for text in texts if "running averages" in text]
