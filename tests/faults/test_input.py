@@ -231,7 +231,7 @@ CONFIGS = {
     "model: {optim: 3}\n": "expected model.optim to be settings by their names, got 3",
     "data: {clip: [8, 8]}\n": "expected data.clip to be settings by their names, got [8, 8]",
     "model: {block: 3}\n": "Expected dict or null. Got value: 3",
-    "data: {manifest: 3}\n": "Expected str or null. Got value: 3",
+    "data: {manifest: 3}\n": "Expected dict or str or null. Got value: 3",
     "name: 5\n": "Expected str. Got value: 5",
     "name: null\n": "name is null",
     "seed_everything: null\n": "seed_everything is null",
