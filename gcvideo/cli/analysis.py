@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcvideo.cli.parser import Verb, as_usage_errors, positive_int, verb_parser
+from gcvideo.cli.trained import add_model_options, load_chosen
 from gcvideo.errors import GcvideoError, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def analyze_parser() -> argparse.ArgumentParser:
         "between queries, next to the published ones, whether frames or places make the difference, and how "
         "concentrated the attention is and where. Writes analysis.json, analysis.csv, analysis.html and figures.",
     )
-    _add_model(parser)
+    add_model_options(parser, parser.add_mutually_exclusive_group(required=True))
     parser.add_argument("--manifest", help="videos; default: that of the run")
     parser.add_argument("--root", help="folder that the paths of the manifest are relative to")
     parser.add_argument("--split", default="val", help="which videos of the manifest; all: every video")
@@ -46,7 +47,7 @@ def run_analyze(args: argparse.Namespace) -> int:
     from gcvideo.analysis.results import Analysis, as_csv, as_plain, as_text
     from gcvideo.files import json_text, write_bytes, write_text
 
-    recognizer = _load(args)
+    recognizer = load_chosen(args)
     manifest, videos = _videos(args, recognizer)
     chosen = _chosen(len(videos), args.limit, args.seed)
     broken: list[str] = []
@@ -86,7 +87,7 @@ def attend_parser() -> argparse.ArgumentParser:
         "evidence for a class is. Writes a filmstrip (PNG) and a video or GIF.",
     )
     parser.add_argument("video", help="the video")
-    _add_model(parser)
+    add_model_options(parser, parser.add_mutually_exclusive_group(required=True))
     parser.add_argument("--block", default="all", help="one block, such as res4.0, or grad_cam")
     parser.add_argument("--queries", type=positive_int, default=4, help="positions whose maps are shown of an NL block")
     parser.add_argument("--class", dest="label", help="class that Grad-CAM explains; default: the predicted one")
@@ -106,7 +107,7 @@ def run_attend(args: argparse.Namespace) -> int:
     from gcvideo.dataset_tools.h264 import write_video
     from gcvideo.files import write_bytes
 
-    recognizer = _load(args)
+    recognizer = load_chosen(args)
     label = _class_index(args.label, recognizer.class_names)
     clip = central_clip(recognizer, args.video)
     panels = panels_of(
@@ -137,20 +138,6 @@ def run_attend(args: argparse.Namespace) -> int:
                 write_video(Path(files[1]), np.stack(pictures * 3), fps)
     print("\n".join(files))
     return 0
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    model = parser.add_mutually_exclusive_group(required=True)
-    model.add_argument("--name", help="run, whose best checkpoint is used")
-    model.add_argument("--ckpt_path", metavar="FILE", help="checkpoint")
-    parser.add_argument("--runs_dir", default="runs", help="folder of the runs")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
-
-
-def _load(args: argparse.Namespace) -> Recognizer:
-    from gcvideo.recognition import load
-
-    return load(Path(args.runs_dir, args.name) if args.ckpt_path is None else args.ckpt_path, args.device)
 
 
 def _folder(requested: str | None, recognizer: Recognizer, name: str) -> Path:

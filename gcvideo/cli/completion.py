@@ -7,15 +7,11 @@ import argparse
 import re
 from collections.abc import Mapping
 
-from gcvideo.cli.help import DESCRIPTIONS, stored_help
+from gcvideo.cli.help import DESCRIPTIONS, OFTEN_USED, stored_help
 from gcvideo.cli.parser import Verb, verb_parser
 from gcvideo.errors import UsageError
 
 SHELLS = ("bash", "zsh")
-
-_TRAINER = ("max_epochs", "accelerator", "devices", "num_nodes", "strategy", "precision", "accumulate_grad_batches",
-            "gradient_clip_val", "limit_train_batches", "fast_dev_run", "overfit_batches", "logger", "callbacks",
-            "profiler", "sync_batchnorm")  # fmt: skip
 
 
 def completion_parser() -> argparse.ArgumentParser:
@@ -73,7 +69,7 @@ def _add_training_options(parser: argparse.ArgumentParser, verb: str) -> None:
         option = parser.add_argument(f"--{name}", choices=re.split(r",\s+", choices) if choices else None)
         if name in ("config", "ckpt_path", "data.manifest", "data.root", "model.weights"):
             option.complete = shtab.FILE  # type: ignore[attr-defined]
-    for name in _TRAINER:
+    for name in OFTEN_USED:
         parser.add_argument(f"--trainer.{name}")
 
 

@@ -34,10 +34,15 @@ _TRUST = """\
       package whose code configuration files may name, besides gcvideo, torch, torchvision, torchmetrics and Lightning;
       names that are typed need no trust"""
 
-_TRAINER = """\
---trainer.NAME VALUE sets any argument of Lightning's Trainer; --print_config lists them with their defaults. Often
-used: accelerator, devices, num_nodes, strategy, precision, max_epochs, accumulate_grad_batches, gradient_clip_val,
-limit_train_batches, fast_dev_run, overfit_batches, logger, callbacks, profiler, sync_batchnorm."""
+OFTEN_USED = ("accelerator", "devices", "num_nodes", "strategy", "precision", "max_epochs", "accumulate_grad_batches",
+              "gradient_clip_val", "limit_train_batches", "fast_dev_run", "overfit_batches", "logger", "callbacks",
+              "profiler", "sync_batchnorm")  # fmt: skip
+"""Arguments of the Trainer that help and completion name."""
+
+_TRAINER = (
+    "--trainer.NAME VALUE sets any argument of Lightning's Trainer; --print_config lists them with their defaults. "
+    f"Often used: {', '.join(OFTEN_USED)}."
+)
 
 
 def stored_help(verb: str) -> str:
@@ -60,7 +65,8 @@ def help_text(verb: str, actions: Sequence[Any]) -> str:
             if _group(action) == group:
                 lines += _option_lines(action)
         lines += [_TRUST] if group == "" else []
-    return "\n".join([*lines, "", "trainer:", textwrap.indent(_TRAINER, "  "), ""])
+    trainer = textwrap.fill(_TRAINER, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join([*lines, "", "trainer:", trainer, ""])
 
 
 def _group(action: Any) -> str | None:

@@ -6,39 +6,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gcvideo.cli.parser import Verb, non_negative_float, non_negative_int, positive_float, positive_int, verb_parser
+from gcvideo.cli.trained import add_model_options, load_chosen
 from gcvideo.errors import UsageError
 from gcvideo.files import write_text
 from gcvideo.terminal import printable
 
-if TYPE_CHECKING:
-    from gcvideo.recognition import Recognizer
-
 MAX_DEFAULT_WORKERS = 4
-
-
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """The options that choose a trained model: a run by its name, or a file."""
-    parser.add_argument("--name", help="name of the run; its best checkpoint is used")
-    parser.add_argument("--runs_dir", default="runs", help="folder of all runs")
-    parser.add_argument("--ckpt_path", metavar="FILE", help="checkpoint or package, instead of --name")
-    parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:<number>")
-
-
-def load_chosen(args: argparse.Namespace) -> "Recognizer":
-    """The model that the options of `add_model_options` choose.
-
-    Raises:
-        UsageError: neither or both of them, or it can't be loaded.
-    """
-    if (args.name is None) == (args.ckpt_path is None):
-        raise UsageError("expected either --name, of a run, or --ckpt_path, a file")
-    from gcvideo.recognition import load
-
-    return load(args.ckpt_path or Path(args.runs_dir) / args.name, args.device)
 
 
 def predict_parser() -> argparse.ArgumentParser:

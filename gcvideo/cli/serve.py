@@ -5,7 +5,7 @@ import sys
 import threading
 
 from gcvideo.cli.parser import Verb, non_negative_int, positive_float, verb_parser
-from gcvideo.cli.predict import add_model_options, load_chosen
+from gcvideo.cli.trained import add_model_options, load_chosen
 
 
 def serve_parser() -> argparse.ArgumentParser:
