@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from gcvideo.errors import UsageError
 from gcvideo.report.curves import Curves, read_curves
 from gcvideo.report.interval import Interval
+from gcvideo.report.report_files import report_files
 
 
 class Answer(NamedTuple):
@@ -62,8 +63,7 @@ def read_run(folder: Path, name: str, split: str | None = None) -> RunResults:
     Raises:
         UsageError: the run has not been tested, or its files hold something else.
     """
-    suffix = "" if split is None else f"-{split}"
-    numbers, predictions = folder / f"report{suffix}.json", folder / f"predictions{suffix}.csv"
+    _, numbers, predictions = report_files(folder, split, own_split=None)
     for path in (numbers, predictions):
         if not path.is_file():
             raise UsageError(f"no {path}: test the run first (gcvideo test --name {folder.name})")

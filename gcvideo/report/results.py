@@ -1,39 +1,14 @@
 """What report.json and predictions.csv hold."""
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from gcvideo.files import csv_text
 from gcvideo.fit_marker import FitFacts
 from gcvideo.report.summary import Summary
 from gcvideo.training.metrics import VideoResults, predicted_classes
-
-
-class ReportFiles(NamedTuple):
-    """The files of a report in the folder of a run."""
-
-    page: Path
-    numbers: Path
-    predictions: Path
-
-
-def report_files(run_dir: Path, split: str, own_split: str) -> ReportFiles:
-    """report.html, report.json and predictions.csv; of another split than the run's own report-SPLIT.html, ...
-
-    So a report is replaced only by a newer one of the same split, and `report.*` is what a run is judged by.
-
-    Args:
-        run_dir: folder of the run.
-        split: that was tested.
-        own_split: that the run's configuration names as its test split.
-    """
-    suffix = "" if split == own_split else "-" + re.sub(r"[^\w.-]", "_", split)
-    names = (f"report{suffix}.html", f"report{suffix}.json", f"predictions{suffix}.csv")
-    return ReportFiles(*(run_dir / name for name in names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from gcvideo.report import provenance
 from gcvideo.report.curves import read_curves
 from gcvideo.report.examples import make_example
 from gcvideo.report.page import describe_model, render_page
-from gcvideo.report.results import ClipShape, ModelFacts, Report, ViewCounts, predictions_csv, report_files
+from gcvideo.report.report_files import report_files
+from gcvideo.report.results import ClipShape, ModelFacts, Report, ViewCounts, predictions_csv
 from gcvideo.report.summary import collapsed, most_confident, summarise
 from gcvideo.training.metrics import VideoResults
 from gcvideo.training.task import VideoTask

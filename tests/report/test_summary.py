@@ -11,7 +11,8 @@ from gcvideo.report.examples import central_view, evenly_chosen, gamma_of
 from gcvideo.report.hyperparameters import hyperparameters
 from gcvideo.report.interval import mean_interval, wilson
 from gcvideo.report.provenance import data_facts, official_rows, training_config
-from gcvideo.report.results import DataFacts, ViewCounts, predictions_csv, report_files
+from gcvideo.report.report_files import report_files
+from gcvideo.report.results import DataFacts, ViewCounts, predictions_csv
 from gcvideo.report.summary import ClassAccuracy, Confusion, collapsed, most_confident, most_confused, summarise
 from gcvideo.training.metrics import VideoResults
 
