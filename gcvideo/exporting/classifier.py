@@ -3,6 +3,7 @@
 Letters: B clips, T frames, S side, K classes.
 """
 
+import copy
 import json
 from dataclasses import asdict
 
@@ -26,21 +27,14 @@ class Classifier(nn.Module):
         recognizer: its model is copied, and its batch norms are folded into the convolutions where they can be.
     """
 
-    scale: Tensor
-    shift: Tensor
-
     def __init__(self, recognizer: Recognizer):
         super().__init__()
         task = recognizer.task
         self.net = (fuse(task.net) if is_fusible(task.net) else task.net).cpu().float().eval()
-        self.difference = task.to_input.difference
-        self.register_buffer("scale", task.to_input.scale.cpu().float().clone())
-        self.register_buffer("shift", task.to_input.shift.cpu().float().clone())
+        self.to_input = copy.deepcopy(task.to_input).cpu().float()
 
     def forward(self, frames: Tensor) -> Tensor:
-        pixels = frames.float()
-        inputs = pixels.diff(dim=2) * self.scale if self.difference else pixels * self.scale + self.shift
-        return self.net(inputs).softmax(dim=-1)
+        return self.net(self.to_input.of_floats(frames.float())).softmax(dim=-1)
 
 
 def examples(recognizer: Recognizer, count: int, seed: int = 0) -> Tensor:

@@ -70,6 +70,10 @@ class ToInput(nn.Module):
         out = torch.empty(clips.shape, dtype=self.dtype, device=device, memory_format=memory_format)
         return torch.addcmul(self.shift, clips.to(device, non_blocking=True), self.scale, out=out)
 
+    def of_floats(self, pixels: Tensor) -> Tensor:
+        """The same of pixels 0 to 255 in float32, for graphs that are exported."""
+        return pixels.diff(dim=2) * self.scale if self.difference else pixels * self.scale + self.shift
+
     def _differences(self, clips: Tensor, memory_format: torch.memory_format) -> Tensor:
         if clips.shape[2] < 2:
             raise UsageError("pixels.difference needs clips of at least two frames (data.clip.frames), got one")
