@@ -64,9 +64,9 @@ def read_fit_facts(run_dir: Path) -> FitFacts | None:
     if finished_checkpoint(run_dir) is None:
         return None
     kinds = {"device": str, "metric": str}  # the others are numbers
-    facts: dict[str, Any] = {}
+    content, facts = _content(run_dir), dict[str, Any]()
     for name in FitFacts.__slots__:
-        value = _content(run_dir).get(name)
+        value = content.get(name)
         if isinstance(value, kinds.get(name, int | float)):
             facts[name] = value
     return FitFacts(**facts)

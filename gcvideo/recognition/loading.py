@@ -16,7 +16,7 @@ from gcvideo.settings import as_plain, as_settings
 from gcvideo.training.checkpoint import load_task, read_settings
 from gcvideo.training.checkpoint_io import verify
 from gcvideo.training.package import SUFFIX as PACKAGE_SUFFIX
-from gcvideo.training.package import read_package, write_package
+from gcvideo.training.package import name_in, write_package
 
 HUB_WEIGHTS = "model.safetensors"
 """The package in a folder for the Hub."""
@@ -86,8 +86,8 @@ def checkpoint_at(path: Path) -> Path:
 def name_of(checkpoint: Path) -> str:
     """Name of the run that a checkpoint lies in or a package is of, else of the file."""
     if checkpoint.suffix == PACKAGE_SUFFIX:
-        name = read_package(checkpoint)["name"]
-        return name if isinstance(name, str) else checkpoint.stem
+        name = name_in(checkpoint)
+        return checkpoint.stem if name is None else name
     folder = checkpoint.resolve().parent
     return folder.parent.name if folder.name == "checkpoints" else checkpoint.stem
 

@@ -52,9 +52,11 @@ class Doubts(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if batch_idx < trainer.num_training_batches - KEPT_BATCHES:
+            return
         # Here, because a validation puts all norms into evaluation mode, the frozen ones as well.
         self._norms = learning_norms(pl_module)
-        if self._norms and batch_idx >= trainer.num_training_batches - KEPT_BATCHES:
+        if self._norms:
             self._batches.append(Batch(*(tensor[:KEPT_CLIPS].clone() for tensor in batch)))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

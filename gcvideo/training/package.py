@@ -10,7 +10,8 @@ safetensors is tensors and text (https://github.com/huggingface/safetensors).
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,23 +61,44 @@ def read_package(path: str | Path) -> dict[str, Any]:
     Raises:
         ValueError: not a package.
     """
-    _check_header(Path(path))
-    try:
-        with safe_open(path, "pt") as file:
-            content = json.loads((file.metadata() or {}).get(KEY, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
-    except (SafetensorError, RecursionError) as error:
-        raise ValueError(f"damaged, or no .safetensors file ({error})") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"a .safetensors file without the metadata {KEY!r}, which `gcvideo export` writes")
-    if content.get("format") != FORMAT:
-        raise ValueError(f"expected a package of format {FORMAT}, got {content.get('format')!r}")
+    with _opened(path) as file:
+        content = _metadata(file)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
     return {
         "state_dict": tensors,
         "hyper_parameters": content.get("model"),
         "datamodule_hyper_parameters": content.get("data"),
-        "name": content.get("name"),
     }
+
+
+def name_in(path: str | Path) -> str | None:
+    """Name of the run that a package is of, if it tells; no tensor is read.
+
+    Raises:
+        ValueError: not a package.
+    """
+    with _opened(path) as file:
+        name = _metadata(file).get("name")
+    return name if isinstance(name, str) else None
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    _check_header(Path(path))
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except (SafetensorError, RecursionError) as error:
+        raise ValueError(f"damaged, or no .safetensors file ({error})") from None
+
+
+def _metadata(file: Any) -> dict[str, Any]:
+    content = json.loads((file.metadata() or {}).get(KEY, "null"))
+    if not isinstance(content, dict):
+        raise ValueError(f"a .safetensors file without the metadata {KEY!r}, which `gcvideo export` writes")
+    if content.get("format") != FORMAT:
+        raise ValueError(f"expected a package of format {FORMAT}, got {content.get('format')!r}")
+    return content
 
 
 def _check_header(path: Path) -> None:
