@@ -163,13 +163,12 @@ def probe(manifest: Path, cache: dict[str, NDArray[np.float64]]) -> list[int]:
         weights = torch.zeros(x.shape[1] + 1, len(names), dtype=torch.float64, requires_grad=True)
         optimizer = torch.optim.LBFGS([weights], max_iter=500, line_search_fn="strong_wolfe")
 
-        def loss(weights: torch.Tensor = weights, penalty: float = penalty) -> torch.Tensor:
-            logits = (x - center) / scale @ weights[1:] + weights[0]
-            return F.cross_entropy(logits, labels) + penalty * weights[1:].square().sum()
-
-        def closure(weights: torch.Tensor = weights, optimizer: torch.optim.Optimizer = optimizer) -> torch.Tensor:
+        def closure(
+            weights: torch.Tensor = weights, optimizer: torch.optim.Optimizer = optimizer, penalty: float = penalty
+        ) -> torch.Tensor:
             optimizer.zero_grad()
-            value = loss(weights)
+            logits = (x - center) / scale @ weights[1:] + weights[0]
+            value = F.cross_entropy(logits, labels) + penalty * weights[1:].square().sum()
             value.backward()
             return value
 
@@ -226,7 +225,7 @@ def main() -> None:
                 ours = sum(right for right, _ in results) / sum(total for _, total in results)
             table.setdefault(problem.name, []).append((best, ours))
             print(f"{problem.name} seed {seed}: probe {best:.3f}, {args.name} {ours:.3f}", flush=True)
-    for name, rows in table.items():
+    for name, rows in () if args.probe_only else table.items():
         difference = paired_test([ours - probe for probe, ours in rows])
         print(
             f"| {name} | {mean(probe for probe, _ in rows):.3f} | {mean(ours for _, ours in rows):.3f} | "

@@ -43,10 +43,10 @@ def freeze(net: nn.Module, what: Freeze) -> list[nn.Module]:
 
 def head_of(net: nn.Module) -> nn.Module:
     """The last child with parameters, the classifier."""
-    return list(stages_of(net))[-1]
+    return list(parts_of(net))[-1]
 
 
-def stages_of(net: nn.Module) -> Iterator[nn.Module]:
+def parts_of(net: nn.Module) -> Iterator[nn.Module]:
     """Children with parameters, from the input to the head."""
     children: Any = getattr(net, "blocks", net)  # pytorchvideo's Net holds its stages there
     yield from (child for child in children.children() if next(child.parameters(), None) is not None)
@@ -55,7 +55,7 @@ def stages_of(net: nn.Module) -> Iterator[nn.Module]:
 def depths_of(net: nn.Module) -> dict[nn.Parameter, int]:
     """Parameter -> stages between it and the output: 0 for the head and inserted blocks, 1 for res5, 2 for res4, ..."""
     depths: dict[nn.Parameter, int] = {}
-    for depth, stage in enumerate(reversed(list(stages_of(net)))):
+    for depth, stage in enumerate(reversed(list(parts_of(net)))):
         depths |= dict.fromkeys(stage.parameters(), depth)
     for block in inserted_blocks(net).values():
         depths |= dict.fromkeys(block.parameters(), 0)

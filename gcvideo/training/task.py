@@ -40,7 +40,7 @@ from gcvideo.training.class_weights import balanced_weights
 from gcvideo.training.evaluation import Evaluation, Stage, refuse_not_finite
 from gcvideo.training.execution import Execution, Pixels, ToInput, prefers_channels_last, to_channels_last
 from gcvideo.training.finite import FiniteUpdates
-from gcvideo.training.freezing import FREEZE, Freeze, depths_of, freeze, stages_of
+from gcvideo.training.freezing import FREEZE, Freeze, depths_of, freeze, parts_of
 from gcvideo.training.metrics import VideoResults, VideoScores, accuracies, average_views, num_better, results_of
 from gcvideo.training.mixing import Mixing
 from gcvideo.training.optim import Optimization
@@ -177,7 +177,7 @@ class VideoTask(pl.LightningModule):
     @property
     def backbone(self) -> nn.Module:
         """All of the network but its last layers, the classifier; what Lightning's `BackboneFinetuning` freezes."""
-        return nn.Sequential(*list(stages_of(self.net))[:-1])
+        return nn.Sequential(*list(parts_of(self.net))[:-1])
 
     def prepare_data(self) -> None:
         """Download the weights that a training starts from, on one process of each machine."""
