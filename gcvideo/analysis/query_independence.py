@@ -24,11 +24,11 @@ class LabelledClip(NamedTuple):
 
     Attributes:
         input: of the network [1, 3, T, S, S].
-        label: class index; -1 if it is unknown.
+        label: class index, -1 if it is unknown; or those of several classes.
     """
 
     input: Tensor
-    label: int
+    label: int | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,9 @@ class _Tally:
         self.groups: dict[int, _Group] = {}
         self.latest: Measured
 
-    def add(self, label: int) -> None:
-        for group in dict.fromkeys((-1, label)):
+    def add(self, label: int | tuple[int, ...]) -> None:
+        of_classes = label if isinstance(label, tuple) else (label,)
+        for group in dict.fromkeys((-1, *of_classes)):
             self.groups.setdefault(group, _Group()).add(self.latest)
 
 

@@ -13,10 +13,11 @@ from gcvideo.training.checkpoint import read_settings
 from gcvideo.yaml_text import read_yaml
 
 # Settings of the data that a checkpoint decides; of the model it decides all. The class names are the meaning of the
-# logits; `clip`, `augment` (its size and scale, which `views` take over) and `views` are the pixels that the network
-# was trained for. Not manifest, root, splits and predict (which files, and over which network), loading (broken videos,
-# links that lead elsewhere), decoder (which library reads the files), batch_size, num_workers and seed.
-FROM_CHECKPOINT = ("class_names", "clip", "augment", "views")
+# logits, and the separator says whether a video has several of them; `clip`, `augment` (its size and scale, which
+# `views` take over) and `views` are the pixels that the network was trained for. Not manifest, root, splits and predict
+# (which files, and over which network), loading (broken videos, links that lead elsewhere), decoder (which library
+# reads the files), batch_size, num_workers and seed.
+FROM_CHECKPOINT = ("class_names", "label_separator", "clip", "augment", "views")
 
 
 def adopted_settings(checkpoint: Path, run_dir: Path) -> dict[str, dict[str, Any]]:

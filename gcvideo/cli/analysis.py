@@ -161,7 +161,9 @@ def _videos(args: argparse.Namespace, recognizer: Recognizer) -> tuple[str, Vide
         raise UsageError("expected --manifest: the checkpoint is not in the folder of a run that has one")
     split = None if args.split == "all" else args.split
     outside_root = bool(own.get("loading", {}).get("outside_root", False))
-    return str(manifest), read_manifest(manifest, split, root, recognizer.class_names, outside_root)
+    separator = recognizer.label_separator
+    videos = read_manifest(manifest, split, root, recognizer.class_names, outside_root, label_separator=separator)
+    return str(manifest), videos
 
 
 def _chosen(count: int, limit: int | None, seed: int) -> list[int]:

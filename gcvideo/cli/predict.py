@@ -68,7 +68,7 @@ def _label(args: argparse.Namespace) -> int:
     if args.out is not None:
         check_table_path(args.out)
     recognizer = load_chosen(args)
-    videos, has_labels = find_videos(args.videos, recognizer.class_names, args.split)
+    videos, has_labels = find_videos(args.videos, recognizer.class_names, args.split, recognizer.label_separator)
     predictions, labels, correct = [], [], 0
     progress = label_videos(recognizer, videos, args.workers)
     with _broken_on_stderr():
@@ -82,8 +82,8 @@ def _label(args: argparse.Namespace) -> int:
             tqdm.write(printable(f"{video.name}: {', '.join(f'{name} {score:.3f}' for name, score in pairs)}"))
             sys.stdout.flush()
             predictions.append(prediction)
-            labels.append(recognizer.class_names[video.label] if has_labels else None)
-            correct += has_labels and is_correct(labelled.scores, video.label)
+            labels.append(recognizer.label_text(video.label) if has_labels else None)
+            correct += has_labels and is_correct(labelled.scores, videos.target(labelled.number))
     if args.out is not None:
         write_text(args.out, table_text(args.out, predictions, labels, recognizer.class_names))
     _tell(len(predictions), len(videos), correct if has_labels else None)

@@ -105,7 +105,8 @@ class GcvideoCLI(LightningCLI):
             "--best_by",
             type=BestBy,
             default="val/video_top1",
-            help="what makes a checkpoint of a fit the best; with few validation videos take latest",
+            help="what makes a checkpoint of a fit the best; with few validation videos take latest; with "
+            "data.label_separator val/video_map is the default",
         )
         parser.add_argument(
             "--save_every_minutes",
@@ -162,14 +163,32 @@ class GcvideoCLI(LightningCLI):
             stored_names = self._adopt_settings(config)
         elif config.ckpt_path is not None:
             stored_names = read_settings(config.ckpt_path)["model"]["class_names"]
+        self._choose_labels(config)
         if config.model.class_names is None:
             names = config.data.class_names
-            config.model.class_names = read_class_names(manifest_of(config.data.manifest)) if names is None else names
+            if names is None:
+                names = read_class_names(manifest_of(config.data.manifest), config.data.label_separator)
+            config.model.class_names = names
         if config.ckpt_path is not None:
             refuse_other_classes(config.ckpt_path, stored_names, config.model.class_names)
         config.data.class_names = list(config.model.class_names)
         if "data.seed" not in self.set_by_user:
             config.data.seed = config.seed_everything
+
+    def _choose_labels(self, config: Namespace) -> None:
+        """One class for each video, or several: the data decides, and a checkpoint for its own model."""
+        several = config.data.label_separator is not None
+        is_given = self.verb != "fit" or "model.multi_label" in self.set_by_user
+        if is_given and config.model.multi_label != several:
+            raise UsageError(
+                f"model.multi_label {config.model.multi_label} does not go with data.label_separator "
+                f"{config.data.label_separator!r}: videos with several labels need both"
+            )
+        config.model.multi_label = several
+        if "best_by" not in self.set_by_user:
+            config.best_by = "val/video_map" if several else "val/video_top1"
+        elif config.best_by == "val/video_map" and not several:
+            raise UsageError("best_by val/video_map is for videos with several labels: expected data.label_separator")
 
     def _checkpoint(self, requested: str | None) -> str | None:
         """Path of the checkpoint to start from."""

@@ -51,11 +51,12 @@ class ClassRow(NamedTuple):
 
 
 class DifferentVideo(NamedTuple):
-    """A video that some runs have right and some wrong; predictions in the order of the runs."""
+    """A video that some runs have right and some wrong; predictions in the order of the runs, and which are right."""
 
     path: str
     label: str
     predicted: list[str]
+    is_right: list[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,8 @@ def _differences(runs: list[RunResults]) -> list[Difference]:
 def _classes(runs: list[RunResults]) -> list[ClassRow]:
     by_class: dict[str, list[str]] = {}
     for path, answer in runs[0].answers.items():
-        by_class.setdefault(answer.label, []).append(path)
+        for name in answer.classes:
+            by_class.setdefault(name, []).append(path)
     rows = []
     for name, of_class in sorted(by_class.items()):
         top1 = [sum(run.answers[path].is_right for path in of_class) / len(of_class) for run in runs]
@@ -170,6 +172,8 @@ def _classes(runs: list[RunResults]) -> list[ClassRow]:
 def _different_videos(runs: list[RunResults]) -> list[DifferentVideo]:
     rows = []
     for path, answer in runs[0].answers.items():
-        if len({run.answers[path].is_right for run in runs}) == 2:
-            rows.append(DifferentVideo(path, answer.label, [run.answers[path].predicted for run in runs]))
+        of_runs = [run.answers[path] for run in runs]
+        is_right = [answer.is_right for answer in of_runs]
+        if len(set(is_right)) == 2:
+            rows.append(DifferentVideo(path, answer.label, [answer.predicted for answer in of_runs], is_right))
     return rows

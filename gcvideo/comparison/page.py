@@ -85,7 +85,11 @@ def _class_table(comparison: Comparison) -> Table:
 
 def _video_table(comparison: Comparison) -> Table:
     rows = [
-        [video.path, video.label, *("right" if name == video.label else name for name in video.predicted)]
+        [
+            video.path,
+            video.label,
+            *("right" if right else name for name, right in zip(video.predicted, video.is_right, strict=True)),
+        ]
         for video in comparison.videos[:MAX_VIDEOS]
     ]
     return Table(["video", "class", *(run.name for run in comparison.runs)], rows, "")

@@ -9,18 +9,19 @@ from typing import Any, NamedTuple
 from gcvideo.errors import UsageError
 from gcvideo.report.curves import Curves, read_curves
 from gcvideo.report.interval import Interval
-from gcvideo.report.report_files import report_files
+from gcvideo.report.report_files import classes_in, report_files
 
 
 class Answer(NamedTuple):
-    """The true class of a video, and the one that a run predicts."""
+    """The label of a video, its classes, and the one that a run predicts."""
 
     label: str
+    classes: tuple[str, ...]
     predicted: str
 
     @property
     def is_right(self) -> bool:
-        return self.label == self.predicted
+        return self.predicted in self.classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +82,17 @@ def read_run(folder: Path, name: str, split: str | None = None) -> RunResults:
                 for key in ACCURACIES
                 if key in report
             },
-            answers=_read_answers(predictions),
+            answers=_read_answers(predictions, data.get("label_separator")),
             curves=read_curves(folder / "metrics"),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{folder}: unexpected content of {numbers.name} or {predictions.name}: {error!r}") from error
 
 
-def _read_answers(path: Path) -> dict[str, Answer]:
+def _read_answers(path: Path, separator: str | None) -> dict[str, Answer]:
     with path.open(newline="", encoding="utf-8") as stream:
         rows = csv.reader(stream)  # not by name: a row may have 700 scores
         header = next(rows, [])[:3]
         if header != ["path", "label", "predicted"]:
             raise ValueError(f"expected the columns path, label, predicted first, got {header}")
-        return {name: Answer(label, predicted) for name, label, predicted, *_ in rows}
+        return {name: Answer(label, classes_in(label, separator), predicted) for name, label, predicted, *_ in rows}

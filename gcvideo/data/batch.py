@@ -16,7 +16,7 @@ from torch import Tensor
 # A NamedTuple can't define `__new__` itself, so the records that check their fields are subclasses of plain ones.
 class _ItemFields(NamedTuple):
     frames: Tensor
-    label: int
+    label: int | Tensor
     index: int  # type: ignore[assignment]  # hides tuple.index, which nothing needs here
 
 
@@ -25,7 +25,7 @@ class Item(_ItemFields):
 
     Attributes:
         frames: uint8 [V, 3, T, S, S].
-        label: class index; -1 if it is unknown.
+        label: class index, -1 if it is unknown; or bool [K] for a video that may have several classes.
         index: of the video in its data set.
 
     Raises:
@@ -34,7 +34,7 @@ class Item(_ItemFields):
 
     __slots__ = ()  # else every item would have a dict
 
-    def __new__(cls, frames: Tensor, label: int, index: int) -> "Item":
+    def __new__(cls, frames: Tensor, label: int | Tensor, index: int) -> "Item":
         _check_frames(frames, "[V, 3, T, S, S]")
         return super().__new__(cls, frames, label, index)
 
@@ -50,7 +50,7 @@ class Batch(_BatchFields):
 
     Attributes:
         frames: uint8 [B, V, 3, T, S, S].
-        labels: class indices [B].
+        labels: class indices [B]; or bool [B, K] for videos that may have several classes.
         indices: of the videos in their data set [B]; they name the videos in a report.
 
     Raises:
@@ -61,7 +61,7 @@ class Batch(_BatchFields):
 
     def __new__(cls, frames: Tensor, labels: Tensor, indices: Tensor) -> "Batch":
         _check_frames(frames, "[B, V, 3, T, S, S]")
-        if not labels.shape == indices.shape == frames.shape[:1]:
+        if not labels.shape[:1] == indices.shape == frames.shape[:1] or labels.ndim > 2:
             raise ValueError(
                 f"expected {len(frames)} labels and indices for as many videos, got shapes "
                 f"{list(labels.shape)} and {list(indices.shape)}"
@@ -91,7 +91,7 @@ def collate(items: Sequence[Item | None]) -> Batch | None:
         return None
     return Batch(
         _stack([item.frames for item in kept]),
-        torch.tensor([item.label for item in kept]),
+        torch.stack([torch.as_tensor(item.label) for item in kept]),
         torch.tensor([item.index for item in kept]),
     )
 

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from gcvideo.data.dataset import EvalDataset, TrainDataset
 from gcvideo.data.decode import DEFAULT_DECODER, DecoderName
+from gcvideo.data.labels import check_separator
 from gcvideo.data.listing import NoRowsError
 from gcvideo.data.loading import Loading, VideoDataset, make_loader
 from gcvideo.data.manifest import manifest_of, manifest_warnings, read_class_names, read_manifest, videos_at
@@ -64,6 +65,8 @@ class VideoDataModule(pl.LightningDataModule):
         root: folder that the paths are relative to and lie in; default the manifest's own. Of shards also a URL
             (https://...).
         class_names: index -> name; default the sorted labels of the manifest.
+        label_separator: of the labels in a cell of the manifest, where videos may have several or none, such as "|";
+            with None each video has one.
         splits: which rows of the manifest are for training, validation and test.
         clip: which frames a clip takes.
         augment: which part of its frames a training view takes, and what is changed in it.
@@ -92,6 +95,7 @@ class VideoDataModule(pl.LightningDataModule):
         manifest: dict[str, str] | str | None = None,
         root: str | None = None,
         class_names: list[str] | None = None,
+        label_separator: str | None = None,
         splits: Splits = Splits(),
         clip: Clip = Clip(),
         augment: Augmentation = Augmentation(),
@@ -111,7 +115,9 @@ class VideoDataModule(pl.LightningDataModule):
             )
         if not 0 <= seed < 2**63:
             raise ValueError(f"expected data.seed in 0 to 2**63 - 1, got {seed}")
+        check_separator(label_separator)
         self.manifest, self.root, self._class_names = manifest, root, class_names
+        self.label_separator = label_separator
         self.splits, self.clip = as_settings(Splits, splits), as_settings(Clip, clip)
         self.augment, self.loading = as_settings(Augmentation, augment), as_settings(Loading, loading)
         requested_views = as_settings(Views, views)
@@ -130,6 +136,7 @@ class VideoDataModule(pl.LightningDataModule):
                 "manifest": manifest,
                 "root": root,
                 "class_names": class_names,
+                "label_separator": label_separator,
                 "splits": as_plain(self.splits),
                 "clip": as_plain(self.clip),
                 "augment": as_plain(self.augment),
@@ -152,7 +159,7 @@ class VideoDataModule(pl.LightningDataModule):
             ManifestError: neither a list of names nor a usable manifest was passed.
         """
         if self._class_names is None:
-            self._class_names = read_class_names(manifest_of(self.manifest))
+            self._class_names = read_class_names(manifest_of(self.manifest), self.label_separator)
         return self._class_names
 
     @property
@@ -184,7 +191,8 @@ class VideoDataModule(pl.LightningDataModule):
         self._check_memory()
         if stage == "fit" and (self.trainer is None or self.trainer.is_global_zero):
             source = manifest_of(self.manifest)
-            for text in manifest_warnings(source, self.splits.train, self.splits.evaluated, self.root):
+            splits = self.splits.train, self.splits.evaluated
+            for text in manifest_warnings(source, *splits, self.root, self.label_separator):
                 rank_zero_warn(text)
 
     def _videos(self, stage: str) -> Videos:
@@ -195,6 +203,7 @@ class VideoDataModule(pl.LightningDataModule):
             self.class_names,
             self.loading.outside_root,
             rank_zero_warn,
+            self.label_separator,
         )
 
     def _check_memory(self) -> None:

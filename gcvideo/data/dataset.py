@@ -128,7 +128,7 @@ class TrainDataset(_VideoDataset):
         while True:
             try:
                 view = self._read(index, generator, None if contents is None else contents[index])
-                return Item(view, self.videos[index].label, index)
+                return Item(view, self.videos.target(index), index)
             except VideoDecodeError as error:
                 self._count_broken(index, error)
                 # Among all videos, max_broken ends the search; a block of a shard may be broken altogether.
@@ -196,7 +196,7 @@ class EvalDataset(_VideoDataset):
     def item(self, index: int, data: bytes | None = None) -> Item | None:
         """The item of a video, whose contents may be in memory; None if it is broken and to be skipped."""
         try:
-            return Item(self._read(index, data), self.videos[index].label, index)
+            return Item(self._read(index, data), self.videos.target(index), index)
         except VideoDecodeError as error:
             self.broken[index] = 1
             if self.skip_broken:

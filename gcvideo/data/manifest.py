@@ -12,11 +12,14 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from torch import Tensor
+
 from gcvideo.data.labels import class_names_of, complete_rows
 from gcvideo.data.listing import SUFFIXES, ManifestError, NoRowsError, Rows, together
 from gcvideo.data.locating import misplaced, with_clips
 from gcvideo.data.shards.reading import ShardedVideos, is_url, shards_of
 from gcvideo.data.splits import split_warnings
+from gcvideo.data.targets import targets_of
 from gcvideo.data.videos import Videos
 from gcvideo.garbage import no_garbage_collection
 
@@ -31,6 +34,7 @@ def read_manifest(
     class_names: Sequence[str] | None = None,
     outside_root: bool = False,
     warn: Callable[[str], None] = warnings.warn,
+    label_separator: str | None = None,
 ) -> Videos:
     """Videos of one split.
 
@@ -43,6 +47,8 @@ def read_manifest(
         class_names: index -> name; default `read_class_names(manifest)`. Labels may be names or indices.
         outside_root: allow paths and links that lead out of `root`.
         warn: called with a text if clips of Kinetics' annotations are not there: every year fewer of them are.
+        label_separator: of the labels in a cell, where videos may have several or none, such as "|"; the labels of the
+            videos are then bool [N, K].
 
     Raises:
         NoRowsError: no rows of this split.
@@ -51,16 +57,17 @@ def read_manifest(
     """
     with no_garbage_collection():
         if not isinstance(manifest, Mapping):
-            return _read(Path(manifest), split, root, class_names, outside_root, warn)
+            return _read(Path(manifest), split, root, class_names, outside_root, warn, label_separator)
         # An index must mean the same class in every list.
-        names = read_class_names(manifest) if class_names is None else class_names
-        return _read(manifest_of_split(manifest, split), None, root, names, outside_root, warn)
+        names = read_class_names(manifest, label_separator) if class_names is None else class_names
+        return _read(manifest_of_split(manifest, split), None, root, names, outside_root, warn, label_separator)
 
 
-def read_class_names(manifest: Source) -> list[str]:
+def read_class_names(manifest: Source, label_separator: str | None = None) -> list[str]:
     """Class names of a manifest, all splits; see `class_names_of`."""
     paths = manifest.values() if isinstance(manifest, Mapping) else [manifest]
-    return class_names_of(chain.from_iterable(complete_rows(Path(path)).labels for path in paths))
+    cells = chain.from_iterable(complete_rows(Path(path), label_separator).labels for path in paths)
+    return class_names_of(cells, label_separator)
 
 
 def manifest_of(option: str | dict[str, str] | None) -> str | dict[str, str]:
@@ -91,21 +98,26 @@ def manifest_of_split(manifest: Source, split: str | None) -> Path:
 
 
 def manifest_warnings(
-    manifest: Source, train: str, evaluated: Sequence[str], root: str | Path | None = None
+    manifest: Source,
+    train: str,
+    evaluated: Sequence[str],
+    root: str | Path | None = None,
+    label_separator: str | None = None,
 ) -> list[str]:
     """What is strange in the splits of a manifest, a line each; see `split_warnings`.
 
     Args:
-        manifest, root: as for `read_manifest`.
+        manifest, root, label_separator: as for `read_manifest`.
         train, evaluated: splits.
     """
     with no_garbage_collection():
-        if not isinstance(manifest, Mapping):
-            rows = _normalised(complete_rows(Path(manifest)))
-            return [f"{manifest}: {text}" for text in split_warnings(rows, train, evaluated)]
-        used = [split for split in dict.fromkeys((train, *evaluated)) if split in manifest]
-        rows = _joined({split: Path(manifest[split]) for split in used}, root)
-        return [f"data.manifest: {text}" for text in split_warnings(rows, train, evaluated)]
+        if isinstance(manifest, Mapping):
+            used = [split for split in dict.fromkeys((train, *evaluated)) if split in manifest]
+            rows = _joined({split: Path(manifest[split]) for split in used}, root, label_separator)
+            source = "data.manifest"
+        else:
+            rows, source = _normalised(complete_rows(Path(manifest), label_separator)), str(manifest)
+        return [f"{source}: {text}" for text in split_warnings(rows, train, evaluated, label_separator)]
 
 
 def videos_at(path: str | None) -> Videos:
@@ -132,20 +144,21 @@ def _read(
     class_names: Sequence[str] | None,
     outside_root: bool,
     warn: Callable[[str], None],
+    separator: str | None,
 ) -> Videos:
-    rows = complete_rows(manifest)
+    rows = complete_rows(manifest, separator)
     # Before the split is selected: an index must mean the same class in training and in evaluation.
-    names = list(class_names) if class_names is not None else class_names_of(rows.labels)
+    names = list(class_names) if class_names is not None else class_names_of(rows.labels, separator)
     folder = _root_of(manifest, root)
     rows = _normalised(rows if split is None else _of_split(manifest, rows, split))
     if rows.are_clips:
         rows = _with_clips(manifest, rows, folder, warn)
     # Labels and files are checked for all rows before anything is raised: one run shows every problem.
-    labels = _label_indices(rows, names)
+    labels, unknown = targets_of(rows.labels, names, separator)
     videos, problem_of = _locate(manifest, rows, labels, folder, outside_root)
     # Three cheap tests; only a manifest that fails one is examined row by row for its message.
-    if problem_of or -1 in labels or len(set(rows.paths)) < len(rows.paths):
-        raise ManifestError(together(manifest, _problems(rows, labels, len(names), problem_of), len(rows.paths)))
+    if problem_of or unknown or len(set(rows.paths)) < len(rows.paths):
+        raise ManifestError(together(manifest, _problems(rows, unknown, len(names), problem_of), len(rows.paths)))
     return videos
 
 
@@ -178,14 +191,14 @@ def _with_clips(manifest: Path, rows: Rows, root: str, warn: Callable[[str], Non
     return found
 
 
-def _joined(manifests: Mapping[str, Path], root: str | Path | None) -> Rows:
+def _joined(manifests: Mapping[str, Path], root: str | Path | None, separator: str | None) -> Rows:
     """The rows of several manifests as those of one, with paths that can be compared."""
     lines: list[int] = []
     paths: list[str] = []
     labels: list[str] = []
     splits: list[str] = []
     for split, manifest in manifests.items():
-        rows = complete_rows(manifest)
+        rows = complete_rows(manifest, separator)
         folder = _root_of(manifest, root)
         lines += rows.lines
         paths += [os.path.normpath(os.path.join(folder, path)) for path in rows.paths]
@@ -202,13 +215,6 @@ def _normalised(rows: Rows) -> Rows:
     return replace(rows, paths=[os.path.normpath(path) for path in rows.paths])
 
 
-def _label_indices(rows: Rows, names: Sequence[str]) -> list[int]:
-    """Class index of each row, -1 if there is no such class. A class that is called "3" wins over the index 3."""
-    index_of = {str(index): index for index in range(len(names))}
-    index_of |= {name: index for index, name in enumerate(names)}
-    return [index_of.get(label, -1) for label in rows.labels]
-
-
 def _root_of(manifest: Path, root: str | Path | None) -> str:
     if root is None:
         return str(manifest if manifest.is_dir() else manifest.parent)
@@ -216,7 +222,7 @@ def _root_of(manifest: Path, root: str | Path | None) -> str:
 
 
 def _locate(
-    manifest: Path, rows: Rows, labels: Sequence[int], root: str, outside_root: bool
+    manifest: Path, rows: Rows, labels: Sequence[int] | Tensor, root: str, outside_root: bool
 ) -> tuple[Videos, dict[int, str]]:
     """The videos, and for each row whose file can't be used, why: index -> problem."""
     if rows.shards is None:
@@ -229,13 +235,13 @@ def _locate(
     return videos, {shards[number].first: problem for number, problem in problems.items()}
 
 
-def _problems(rows: Rows, labels: Sequence[int], num_classes: int, problem_of: dict[int, str]) -> list[str]:
+def _problems(rows: Rows, unknown: dict[int, str], num_classes: int, problem_of: dict[int, str]) -> list[str]:
     """One line for each bad row: the first thing that is wrong with it."""
     errors = []
     first_line: dict[str, int] = {}
     for index, (line, path) in enumerate(zip(rows.lines, rows.paths, strict=True)):
-        if labels[index] < 0:
-            errors.append(f"line {line}: label {rows.labels[index]!r} is not in the class list of {num_classes}")
+        if index in unknown:
+            errors.append(f"line {line}: label {unknown[index]!r} is not in the class list of {num_classes}")
         elif path in first_line:
             errors.append(f"line {line}: {path!r} is listed in line {first_line[path]} already")
         elif index in problem_of:

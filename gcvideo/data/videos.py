@@ -8,6 +8,7 @@ from typing import NamedTuple, overload
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import get_worker_info
 
 
@@ -16,12 +17,12 @@ class Video(NamedTuple):
 
     Attributes:
         file: path of the file; where videos are not files of their own, a name for messages.
-        label: class index; -1 if it is unknown.
+        label: class index, -1 if it is unknown; of a video that may have several classes all of their indices.
         name: path as written in the manifest.
     """
 
     file: str
-    label: int
+    label: int | tuple[int, ...]
     name: str
 
 
@@ -34,10 +35,10 @@ class Videos(Sequence[Video]):
     Args:
         root: folder that the names are relative to; "" if they are paths themselves.
         names: paths of the files.
-        labels: class indices, as many.
+        labels: class indices, as many; or bool [N, K] for videos that may have several classes.
     """
 
-    def __init__(self, root: str, names: Sequence[str], labels: Sequence[int]):
+    def __init__(self, root: str, names: Sequence[str], labels: Sequence[int] | Tensor):
         self.root = root
         # All names in one string of bytes, and where each ends:  a.mp4|bc.mp4  ->  ends 0 5 11
         text = "".join(names)
@@ -46,7 +47,9 @@ class Videos(Sequence[Video]):
         ends = np.cumsum(np.fromiter(lengths, np.int64, len(names)))
         self._bytes = torch.frombuffer(bytearray(os.fsencode(text)), dtype=torch.uint8).share_memory_()
         self._ends = torch.from_numpy(np.concatenate([[0], ends])).share_memory_()
-        self.labels = torch.from_numpy(np.fromiter(labels, np.int32, len(names))).share_memory_()
+        if not isinstance(labels, Tensor):
+            labels = torch.from_numpy(np.fromiter(labels, np.int32, len(names)))
+        self.labels = labels.share_memory_()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,7 +67,14 @@ class Videos(Sequence[Video]):
         index %= len(self)
         begin, end = self._ends[index : index + 2].tolist()
         name = os.fsdecode(self._bytes[begin:end].numpy().tobytes())
-        return Video(os.path.join(self.root, name), int(self.labels[index]), name)
+        target = self.target(index)
+        label = tuple(target.nonzero().flatten().tolist()) if isinstance(target, Tensor) else target
+        return Video(os.path.join(self.root, name), label, name)
+
+    def target(self, index: int) -> int | Tensor:
+        """What a network is trained towards: the class index, or bool [K] for a video that may have several classes."""
+        label = self.labels[index]
+        return label if label.ndim else int(label)
 
     def contents(self, index: int) -> bytes | None:
         """Contents of a video that is not a file of its own; None for a file, which the decoder opens itself."""

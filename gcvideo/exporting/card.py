@@ -55,7 +55,7 @@ Classes: {class_names}
 
 ## Limits
 
-- It knows its classes only: every video gets one of them, and a probability is no measure of how well a video fits.
+- It knows its classes only: {every}, and a probability is no measure of how well a video fits.
 - It was measured on videos like those it was trained on. On other cameras, people, places or frame rates, expect less;
   measure it on your own videos before you rely on it.
 - It can have learned what comes with an action (background, camera, people) instead of the action.
@@ -85,6 +85,7 @@ def model_card(recognizer: Recognizer) -> str:
         size=views.size,
         data=_data(config, report),
         class_names=", ".join(map(_plain, names[:MAX_NAMED])) + more,
+        every="of each it says how probable it is" if settings["multi_label"] else "every video gets one of them",
         recipe=_recipe(dict(settings), config),
         accuracy=_accuracy(report),
     )
@@ -124,7 +125,10 @@ def _accuracy(report: dict[str, Any]) -> str:
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return "Not measured: no report of a test. Run `gcvideo test`, and export again."
     table = ["", "| | accuracy | 95 % interval |", "|---|---|---|"]
-    return "\n".join([*lines, *table, *(f"| {name} | {value:.3f} | {bounds} |" for name, value, bounds in intervals)])
+    rows = [f"| {name} | {value:.3f} | {bounds} |" for name, value, bounds in intervals]
+    if report.get("mean_average_precision") is not None:
+        rows.insert(0, f"| mAP | {report['mean_average_precision']:.3f} | |")
+    return "\n".join([*lines, *table, *rows])
 
 
 def _config(run: Path) -> dict[str, Any]:

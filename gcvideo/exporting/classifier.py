@@ -14,6 +14,7 @@ from gcvideo import __version__
 from gcvideo.errors import GcvideoError
 from gcvideo.models import fuse, is_fusible
 from gcvideo.recognition import Recognizer
+from gcvideo.training.objective import probabilities
 
 INPUT, OUTPUT = "frames", "probabilities"
 MAX_DIFFERENCE = 1e-4
@@ -21,7 +22,8 @@ MAX_DIFFERENCE = 1e-4
 
 
 class Classifier(nn.Module):
-    """uint8 RGB frames [B, 3, T, S, S] -> probabilities [B, K]; normalisation and softmax inside, on the CPU.
+    """uint8 RGB frames [B, 3, T, S, S] -> probabilities [B, K]; normalisation and softmax, or sigmoids for several
+    classes of a clip, inside; on the CPU.
 
     Args:
         recognizer: its model is copied, and its batch norms are folded into the convolutions where they can be.
@@ -30,11 +32,12 @@ class Classifier(nn.Module):
     def __init__(self, recognizer: Recognizer):
         super().__init__()
         task = recognizer.task
+        self.multi_label = task.multi_label
         self.net = (fuse(task.net) if is_fusible(task.net) else task.net).cpu().float().eval()
         self.to_input = copy.deepcopy(task.to_input).cpu().float()
 
     def forward(self, frames: Tensor) -> Tensor:
-        return self.net(self.to_input.of_floats(frames.float())).softmax(dim=-1)
+        return probabilities(self.net(self.to_input.of_floats(frames.float())), self.multi_label)
 
 
 def examples(recognizer: Recognizer, count: int, seed: int = 0) -> Tensor:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -54,7 +55,8 @@ def load(
     checkpoint = checkpoint_at(Path(run_or_checkpoint))
     if checkpoint.suffix != PACKAGE_SUFFIX:  # a package has no checksums
         verify(checkpoint)
-    clip, default = _inputs(checkpoint)
+    settings = read_settings(checkpoint)["data"]
+    clip, default = _inputs(checkpoint, settings)
     requested = default if views is None else views
     resolved = replace(
         requested,
@@ -63,7 +65,8 @@ def load(
     )
     check_item("views", resolved.temporal * resolved.spatial, clip.frames, resolved.size or 0)
     task = load_task(checkpoint, net).eval().to(device_of(device))
-    return Recognizer(task, clip, resolved, name_of(checkpoint), checkpoint, decoder)
+    separator = settings.get("label_separator")
+    return Recognizer(task, clip, resolved, name_of(checkpoint), checkpoint, decoder, separator)
 
 
 def checkpoint_at(path: Path) -> Path:
@@ -100,7 +103,11 @@ def save(recognizer: Recognizer, path: str | Path) -> None:
     """
     if Path(path).suffix != PACKAGE_SUFFIX or not Path(path).parent.is_dir():
         raise UsageError(f"expected a file *{PACKAGE_SUFFIX} in a folder that exists, got {path}")
-    data = {"clip": as_plain(recognizer.clip), "views": as_plain(recognizer.views)}
+    data = {
+        "label_separator": recognizer.label_separator,
+        "clip": as_plain(recognizer.clip),
+        "views": as_plain(recognizer.views),
+    }
     task = recognizer.task
     write_package(path, recognizer.name, dict(task.hparams), data, task.state_dict())
 
@@ -124,9 +131,8 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def _inputs(checkpoint: Path) -> tuple[Clip, Views]:
+def _inputs(checkpoint: Path, settings: dict[str, Any]) -> tuple[Clip, Views]:
     """Which frames of a video the network was trained for, and the views of its test with all sizes filled in."""
-    settings = read_settings(checkpoint)["data"]
     try:
         augment = as_settings(Augmentation, settings.get("augment", {}))
         return (

@@ -37,7 +37,8 @@ class Prediction:
         path: of the video.
         names: classes, the most probable first.
         probabilities: theirs, in [0, 1].
-        scores: float [K], probabilities of all classes in the order of the model; they sum to 1.
+        scores: float [K], probabilities of all classes in the order of the model; they sum to 1, unless videos may have
+            several classes.
         times: of each clip that was looked at, in the order of the video.
     """
 
@@ -59,6 +60,7 @@ class Recognizer:
         name: of the run, or of the file.
         checkpoint: file that it was loaded from.
         decoder: library that decodes.
+        label_separator: of the labels in a cell of its manifest, if it tells any number of classes of a video.
     """
 
     task: VideoTask
@@ -67,6 +69,7 @@ class Recognizer:
     name: str
     checkpoint: Path
     decoder: DecoderName = DEFAULT_DECODER
+    label_separator: str | None = None
 
     @property
     def class_names(self) -> list[str]:
@@ -126,7 +129,7 @@ class Recognizer:
         """
         # Not inference_mode: the first call may change the memory format of the weights, which must stay trainable.
         with torch.no_grad():
-            scores = average_views(self.task(frames)).cpu()
+            scores = average_views(self.task(frames), self.task.multi_label).cpu()
         if not scores.isfinite().all():
             raise GcvideoError(f"{self.checkpoint}: the network returns no finite numbers; the training has diverged")
         return scores
@@ -136,6 +139,12 @@ class Recognizer:
         best = scores.topk(min(top, len(self.class_names)))
         names = tuple(self.class_names[index] for index in best.indices.tolist())
         return Prediction(path, names, tuple(best.values.tolist()), scores, times)
+
+    def label_text(self, label: int | tuple[int, ...]) -> str:
+        """The label of a `Video` as a manifest has it: the name of its class, or those of several."""
+        if isinstance(label, int):
+            return self.class_names[label]
+        return (self.label_separator or "").join(self.class_names[index] for index in label)
 
     def _views(self, path: str | Path) -> tuple[VideoViews, float]:
         """The views of a video, and its frame rate."""

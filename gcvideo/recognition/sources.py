@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from gcvideo.data.labels import labels_in
 from gcvideo.data.listing import read_rows
 from gcvideo.data.manifest import read_manifest, videos_at
 from gcvideo.data.videos import Videos
@@ -23,13 +24,16 @@ class Source(NamedTuple):
     has_labels: bool
 
 
-def find_videos(path: str | Path, class_names: list[str], split: str | None = None) -> Source:
+def find_videos(
+    path: str | Path, class_names: list[str], split: str | None = None, label_separator: str | None = None
+) -> Source:
     """The videos of a file, folder or manifest.
 
     Args:
         path: a manifest (by its suffix, .csv or .txt), a folder, or a video.
         class_names: of the model.
         split: rows of a manifest to keep; default all.
+        label_separator: of the labels in a cell of a manifest, for a model of several classes a video.
 
     Raises:
         UsageError: no video there, an unusable manifest, or a split of what is no manifest.
@@ -38,6 +42,7 @@ def find_videos(path: str | Path, class_names: list[str], split: str | None = No
         if split is not None:
             raise UsageError(f"--split selects rows of a manifest (.csv or .txt), got {path}")
         return Source(videos_at(str(path)), False)
-    labels = set(read_rows(Path(path)).labels)
+    labels = {label for cell in set(read_rows(Path(path)).labels) for label in labels_in(cell, label_separator)}
     are_classes = labels <= {*class_names, *map(str, range(len(class_names)))}
-    return Source(read_manifest(path, split, class_names=class_names if are_classes else None), are_classes)
+    names = class_names if are_classes else None
+    return Source(read_manifest(path, split, class_names=names, label_separator=label_separator), are_classes)

@@ -6,6 +6,9 @@ smoothed by the most probable path through a chain in which every change of the 
 
     sum_w log max(p_w(y_w), MIN_PROBABILITY) - SWITCH_COST * (number of changes)
 
+A model that gives a video any number of classes says of each one when it happens: a chain for each class, whose two
+labels, "no" and "yes", have the probabilities 1 - p and p. Its segments may overlap, and between them may be none.
+
 A video is decoded once, from its start to its end; memory holds the frames of a few windows, however long it is.
 
 Letters: W windows, T frames, S side, K classes.
@@ -40,7 +43,7 @@ class Segment:
     """A part of a video with one label.
 
     Attributes:
-        start_s, end_s: in seconds; segments adjoin.
+        start_s, end_s: in seconds; segments adjoin, unless a video may have several classes.
         label: name of the class.
         score: mean probability of the class over the windows of the segment.
     """
@@ -61,7 +64,7 @@ class Timeline:
         duration_s: of the video, in seconds.
         spans: of the W windows, ascending.
         scores: float [W, K], their probabilities.
-        segments: smoothed, from 0 to the end of the video.
+        segments: smoothed, by their start; of one class each they reach from 0 to the end of the video.
     """
 
     path: str
@@ -108,8 +111,8 @@ def scan(
         raise VideoDecodeError(str(path), f"ends before the last of its {video.num_frames} frames")
     duration_s = video.num_frames / video.fps
     times, probabilities = spans(indices, video.fps), torch.cat(scores)
-    labels = smooth(probabilities, switch_cost)
-    segments = segments_of(times, probabilities, labels, recognizer.class_names, duration_s)
+    find = segments_of_each if recognizer.task.multi_label else segments_of
+    segments = find(times, probabilities, recognizer.class_names, duration_s, switch_cost)
     return Timeline(str(path), recognizer.class_names, duration_s, times, probabilities, segments)
 
 
@@ -162,9 +165,18 @@ def smooth(scores: Tensor, switch_cost: float) -> list[int]:
 
 
 def segments_of(
-    times: tuple[Span, ...], scores: Tensor, labels: list[int], class_names: list[str], duration_s: float
+    times: tuple[Span, ...], scores: Tensor, class_names: list[str], duration_s: float, switch_cost: float
 ) -> tuple[Segment, ...]:
-    """Runs of equal labels; a boundary is half-way between the centres of the two windows that differ."""
+    """Runs of equal labels; a boundary is half-way between the centres of the two windows that differ.
+
+    Args:
+        times: of the W windows.
+        scores: float [W, K], probabilities.
+        class_names: of the K classes.
+        duration_s: of the video.
+        switch_cost: of a change of the label; see `smooth`.
+    """
+    labels = smooth(scores, switch_cost)
     changes = [window for window in range(1, len(labels)) if labels[window] != labels[window - 1]]
     centres = [(span.start_s + span.end_s) / 2 for span in times]
     bounds = [0.0, *((centres[window - 1] + centres[window]) / 2 for window in changes), duration_s]
@@ -178,6 +190,17 @@ def segments_of(
         )
         for number, start in enumerate(starts[:-1])
     )
+
+
+def segments_of_each(
+    times: tuple[Span, ...], scores: Tensor, class_names: list[str], duration_s: float, switch_cost: float
+) -> tuple[Segment, ...]:
+    """When each class happens, by the start; arguments as for `segments_of`."""
+    found = []
+    for score, name in zip(scores.T, class_names, strict=True):  # [W] of one class
+        of_class = segments_of(times, torch.stack([1 - score, score], 1), ["", name], duration_s, switch_cost)
+        found += [segment for segment in of_class if segment.label == name]
+    return tuple(sorted(found, key=lambda segment: (segment.start_s, segment.end_s)))
 
 
 def check_timeline_path(path: str | Path) -> None:

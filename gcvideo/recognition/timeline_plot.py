@@ -1,5 +1,7 @@
 """The plot of a timeline: a band of segments, and the probabilities of the classes that have one."""
 
+from itertools import pairwise
+
 from matplotlib.figure import Figure
 
 from gcvideo.figures import INK, MUTED, literal, png
@@ -20,16 +22,22 @@ def plot(timeline: Timeline) -> bytes:
     for segment in timeline.segments:
         held[segment.label] = held.get(segment.label, 0) + segment.end_s - segment.start_s
     named = sorted(held, key=lambda name: -held[name])[: len(COLOURS)]
+    if not named:  # no class ever happens: the curves of the likeliest
+        likeliest = timeline.scores.amax(dim=0).argsort(descending=True)[: len(COLOURS)]
+        named = [timeline.class_names[index] for index in likeliest.tolist()]
     colours = dict(zip(named, COLOURS, strict=False))
     figure = Figure(figsize=(WIDTH_IN, 3.2))
     band, curves = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3))
+    adjoin = all(one.end_s == other.start_s for one, other in pairwise(timeline.segments))
     for segment in timeline.segments:
         width = segment.end_s - segment.start_s
         colour = colours.get(segment.label, OTHER)
-        band.barh(0, width, left=segment.start_s, color=colour, edgecolor="white", height=1)
+        # Segments that overlap have a line for each class.
+        line = 0 if adjoin else -list(held).index(segment.label)
+        band.barh(line, width, left=segment.start_s, color=colour, edgecolor="white", height=1)
         text = segment.label[:MAX_NAME]
         if len(text) * _CHARACTER_IN < width / timeline.duration_s * WIDTH_IN * 0.8:
-            band.text(segment.start_s + width / 2, 0, literal(text), ha="center", va="center",
+            band.text(segment.start_s + width / 2, line, literal(text), ha="center", va="center",
                       color="white" if colour in _DARK else INK, fontsize=9, fontweight="bold")  # fmt: skip
     centres = [(span.start_s + span.end_s) / 2 for span in timeline.spans]
     for name in named:

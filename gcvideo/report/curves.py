@@ -10,6 +10,7 @@ COLUMNS = {
     "val/loss": "val/loss",
     "train/clip_top1": "train/clip_top1",
     "val/video_top1": "val/video_top1",
+    "val/video_map": "val/video_map",
 }
 
 Curves = dict[str, list[tuple[float, float]]]

@@ -13,7 +13,7 @@ from gcvideo.analysis import attention_maps
 from gcvideo.data.dataset import EvalDataset
 from gcvideo.report import plots
 from gcvideo.report.results import ViewCounts
-from gcvideo.training.metrics import VideoResults, predicted_classes
+from gcvideo.training.metrics import VideoResults, predicted_classes, true_classes
 from gcvideo.training.task import VideoTask
 
 MAX_MAPS = 4
@@ -58,8 +58,8 @@ def make_example(row: int, results: VideoResults, task: VideoTask, dataset: Eval
     shown = view if gamma == 1 else (255 * (view / 255) ** gamma).to(view.dtype)
     strip = plots.filmstrip(shown.permute(1, 0, 2, 3), evenly_chosen(maps))  # [T, 3, S, S]
     best = int(predicted_classes(results.scores[[row]], results.labels[[row]]))
-    name, label = dataset.videos[index].name, int(results.labels[row])
-    caption = _caption(name, label, best, results.scores[row], task.class_names)
+    is_true = true_classes(results.labels[[row]], len(task.class_names))[0]
+    caption = _caption(dataset.videos[index].name, is_true, best, results.scores[row], task.class_names)
     if gamma != 1:
         caption += f"; dark, shown brightened (gamma {gamma:.2f})"
     return Example(caption, strip, bool(maps))
@@ -102,6 +102,7 @@ def evenly_chosen(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: maps[name] for name in names}
 
 
-def _caption(video: str, label: int, best: int, scores: Tensor, class_names: Sequence[str]) -> str:
-    verdict = "right" if best == label else f"wrong: it is {class_names[label]} ({scores[label]:.3f})"
+def _caption(video: str, is_true: Tensor, best: int, scores: Tensor, class_names: Sequence[str]) -> str:
+    labels = [f"{class_names[label]} ({scores[label]:.3f})" for label in is_true.nonzero().flatten().tolist()]
+    verdict = "right" if is_true[best] else f"wrong: it is {', '.join(labels) or 'of no class'}"
     return f"{video} — predicted {class_names[best]} ({scores[best]:.3f}), {verdict}"

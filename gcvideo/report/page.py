@@ -24,10 +24,10 @@ HtmlTable = tuple[Sequence[str], Sequence[Sequence[object]]]
 
 
 class Card(NamedTuple):
-    """An accuracy at the top of the page, with its 95 % interval and its name."""
+    """An accuracy at the top of the page, with its 95 % interval, if it has one, and its name."""
 
     accuracy: float
-    interval: Interval
+    interval: Interval | str
     name: str
 
 
@@ -53,10 +53,10 @@ def render_page(
         summary=summary,
         cards=_cards(summary),
         official=report.official,
-        chance=1 / len(names),
+        chance=None if summary.mean_average_precision is not None else 1 / len(names),
         curves=_curve_images(curves),
         curve_table=_curve_table(curves),
-        confusion=image(plots.confusion(torch.tensor(summary.confusion), names), "confusion matrix"),
+        confusion=_confusion_image(summary, names),
         confused_table=_confused_table(summary),
         classes=image(plots.per_class_bars(summary.per_class), "accuracy of each class"),
         class_table=_class_table(summary),
@@ -88,11 +88,14 @@ def _cards(summary: Summary) -> list[Card]:
     if len(summary.per_class) >= TOP5_CLASSES:
         cards.insert(1, Card(summary.video_top5, summary.video_top5_interval, "video top-5"))
         cards.append(Card(summary.clip_top5, summary.clip_top5_interval, "clip top-5"))
+    if summary.mean_average_precision is not None:
+        cards.insert(0, Card(summary.mean_average_precision, "", "mean average precision (mAP)"))
     return cards
 
 
 def _curve_images(curves: Curves) -> list[Image]:
-    panels = {name: plots.curve_panel(curves, name) for name in plots.PANELS if curves}
+    shown = [name for name, of_panel in plots.PANELS.items() if curves.keys() & of_panel.keys()]
+    panels = {name: plots.curve_panel(curves, name) for name in shown}
     return [image(png, f"learning curves: {name}") for name, png in panels.items()]
 
 
@@ -107,12 +110,20 @@ def _curve_table(curves: Curves) -> HtmlTable:
     return ["epoch", *logged], rows
 
 
+def _confusion_image(summary: Summary, names: Sequence[str]) -> Image | None:
+    if not summary.confusion:
+        return None
+    return image(plots.confusion(torch.tensor(summary.confusion), names), "confusion matrix")
+
+
 def _class_table(summary: Summary) -> HtmlTable:
-    rows = [
-        [row.name, row.videos, "" if row.top1 is None else f"{row.top1:.3f}", row.top1_interval or ""]
-        for row in sorted(summary.per_class, key=lambda row: (row.top1 is None, row.top1))
-    ]
-    return ["class", "videos", "top-1", "95 % interval"], rows
+    header = ["class", "videos", "top-1", "95 % interval"]
+    rows: list[list[object]] = []
+    for row in sorted(summary.per_class, key=lambda row: (row.top1 is None, row.top1)):
+        rows.append([row.name, row.videos, "" if row.top1 is None else f"{row.top1:.3f}", row.top1_interval or ""])
+        if summary.mean_average_precision is not None:
+            rows[-1].append("" if row.average_precision is None else f"{row.average_precision:.3f}")
+    return [*header, *([] if summary.mean_average_precision is None else ["average precision"])], rows
 
 
 def _confused_table(summary: Summary) -> HtmlTable:

@@ -22,8 +22,9 @@ MAX_COUNTED_CLASSES = 16  # numbers in more cells are too small to read
 PANELS = {
     "loss": {"train/loss": "training", "val/loss": "validation"},
     "top-1": {"train/clip_top1": "training clips", "val/video_top1": "validation videos"},
+    "mAP": {"val/video_map": "validation videos"},
 }
-"""Title -> curve -> its name in the legend."""
+"""Title -> curve -> its name in the legend; a panel without curves is not shown."""
 
 
 def curve_panel(curves: Mapping[str, Sequence[tuple[float, float]]], title: str) -> bytes:
@@ -35,10 +36,10 @@ def curve_panel(curves: Mapping[str, Sequence[tuple[float, float]]], title: str)
     """
     figure = Figure(figsize=(4.6, 3))
     axes = figure.add_subplot()
-    for (curve, name), colour, marker in zip(PANELS[title].items(), (BLUE, ORANGE), "os", strict=True):
+    for (curve, name), colour, marker in zip(PANELS[title].items(), (BLUE, ORANGE), "os", strict=False):
         points = curves.get(curve, ())
         axes.plot([x for x, _ in points], [y for _, y in points], f"{marker}-", ms=3.5, color=colour, label=name)
-    if title == "top-1":
+    if title != "loss":
         axes.set_ylim(0, 1.02)  # the markers at 1 are not cut
     axes.set_xlabel("epoch", color=INK)
     axes.set_title(title, color=INK, fontsize=11)

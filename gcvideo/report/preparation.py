@@ -34,7 +34,7 @@ def prepare(
     run_dir = folder.parent
     # A lock of its own: to test the checkpoints of a training that is running is fine.
     stack.enter_context(locked(run_dir, ".test.lock"))
-    key = ProgressKey("", data.views.temporal * data.views.spatial, len(task.class_names))
+    key = ProgressKey("", data.views.temporal * data.views.spatial, len(task.class_names), task.multi_label)
     _check_space(run_dir, data.datasets["test"].videos, key)
     try:
         folder.mkdir(exist_ok=True)

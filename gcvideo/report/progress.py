@@ -2,7 +2,7 @@
 
 Each rank appends to a file of its own, which nothing ever rewrites:
 
-    <run>/test-progress/rank0-of-2.bin    one line of JSON: which test it is, V and K
+    <run>/test-progress/rank0-of-2.bin    one line of JSON: which test it is, V, K, one label or several
                                           a record for each video: index, label, better [V], scores [K], CRC-32
 
 A record that a kill cut short, or that a disk damaged, fails its checksum; it and what follows it are evaluated again.
@@ -32,11 +32,13 @@ class ProgressKey(NamedTuple):
     Attributes:
         identity: hash of everything that a score depends on; see `identity_of`.
         views, classes: V and K, the size of a record.
+        multi_label: whether the label of a video is K truth values.
     """
 
     identity: str
     views: int
     classes: int
+    multi_label: bool = False
 
     def header(self) -> bytes:
         """The first line of a file."""
@@ -44,8 +46,9 @@ class ProgressKey(NamedTuple):
 
     def record(self) -> np.dtype:
         """A video, without padding."""
-        fields = [("index", "<i8"), ("label", "<i8"), ("better", "<i4", (self.views,))]
-        return np.dtype([*fields, ("scores", "<f4", (self.classes,)), ("crc", "<u4")])
+        label = ("label", "?", (self.classes,)) if self.multi_label else ("label", "<i8")
+        numbers = [("better", "<i4", (self.views,)), ("scores", "<f4", (self.classes,)), ("crc", "<u4")]
+        return np.dtype([("index", "<i8"), label, *numbers])
 
 
 def read_progress(folder: Path, key: ProgressKey) -> VideoResults:
@@ -54,7 +57,13 @@ def read_progress(folder: Path, key: ProgressKey) -> VideoResults:
     records = np.concatenate([np.empty(0, key.record()), *found])
     _, rows = np.unique(records["index"], return_index=True)
     records = records[rows]
-    tensors = (torch.from_numpy(records[name].astype(dtype)) for name, dtype in _TYPES.items())
+    types = {
+        "index": np.int64,
+        "label": bool if key.multi_label else np.int64,
+        "better": np.int64,
+        "scores": np.float32,
+    }
+    tensors = (torch.from_numpy(records[name].astype(dtype)) for name, dtype in types.items())
     return VideoResults(*tensors)
 
 
@@ -68,9 +77,6 @@ def discard_others(folder: Path, key: ProgressKey) -> int:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("rank*.bin"))
-
-
-_TYPES = {"index": np.int64, "label": np.int64, "better": np.int64, "scores": np.float32}
 
 
 def _read_file(path: Path, key: ProgressKey) -> tuple[np.ndarray, int]:
@@ -126,7 +132,7 @@ class ProgressFile:
             GcvideoError: they can't be written.
         """
         records = np.zeros(len(results.indices), self.key.record())
-        for name, tensor in zip(_TYPES, results.to("cpu"), strict=True):
+        for name, tensor in zip(("index", "label", "better", "scores"), results.to("cpu"), strict=True):
             records[name] = tensor.numpy()
         for record in records:
             record["crc"] = _checksum(record)

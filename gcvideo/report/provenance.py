@@ -64,19 +64,20 @@ def official_rows(manifest: Source | None, split: str) -> int | None:
         return None
 
 
-def data_facts(manifest: str | Mapping[str, str] | None, split: str) -> DataFacts:
+def data_facts(manifest: str | Mapping[str, str] | None, split: str, label_separator: str | None = None) -> DataFacts:
     """Name, manifest and split of a data set; its name is that of its folder.
 
     Args:
         manifest: path, or path of each split.
         split: that was tested.
+        label_separator: of the labels of a video, where it may have several.
     """
     if isinstance(manifest, Mapping):
         manifest = manifest.get(split)
     path = Path(manifest or ".").resolve()
     folder = path if path.is_dir() else path.parent
     name = folder.parent.name if folder.name == "shards" else folder.name
-    return DataFacts(name, str(manifest), split)
+    return DataFacts(name, str(manifest), split, label_separator)
 
 
 def training_config(run_dir: Path, checkpoint: str) -> dict[str, Any] | None:

@@ -13,6 +13,16 @@ class ReportFiles(NamedTuple):
     predictions: Path
 
 
+def classes_in(label: str, label_separator: str | None) -> tuple[str, ...]:
+    """The classes that a cell `label` of predictions.csv names.
+
+    Args:
+        label: of a video.
+        label_separator: in the section `data` of report.json; None where each video has one class.
+    """
+    return (label,) if label_separator is None else tuple(name for name in label.split(label_separator) if name)
+
+
 def report_files(run_dir: Path, split: str | None, own_split: str | None) -> ReportFiles:
     """report.html, report.json and predictions.csv; of another split than the run's own report-SPLIT.html, ...
 

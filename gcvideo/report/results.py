@@ -8,16 +8,24 @@ from typing import Any
 from gcvideo.files import csv_text
 from gcvideo.fit_marker import FitFacts
 from gcvideo.report.summary import Summary
-from gcvideo.training.metrics import VideoResults, predicted_classes
+from gcvideo.training.metrics import VideoResults, predicted_classes, true_classes
 
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """Which videos were tested: `name` of the data set's folder, the `manifest`'s path, its `split`."""
+    """Which videos were tested.
+
+    Args:
+        name: of the data set's folder.
+        manifest: its path.
+        split: that was tested.
+        label_separator: of the labels of a video in predictions.csv, where videos may have several.
+    """
 
     name: str
     manifest: str
     split: str
+    label_separator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +103,8 @@ class Report:
     def headline(self) -> str:
         """The result in one line."""
         summary = self.summary
-        return (
+        score = summary.mean_average_precision
+        return ("" if score is None else f"mAP {score:.3f}, ") + (
             f"video top-1 {summary.video_top1:.3f} (95 %: {summary.video_top1_interval}), mean of the classes "
             f"{summary.mean_class_top1:.3f}, {summary.evaluated} of {summary.listed} videos of split {self.data.split}"
         )
@@ -122,20 +131,28 @@ class Report:
         return json.dumps(content, indent=2, default=str) + "\n"  # a config may hold objects, such as callbacks
 
 
-def predictions_csv(results: VideoResults, class_names: Sequence[str], video_names: Sequence[str]) -> str:
+def predictions_csv(
+    results: VideoResults, class_names: Sequence[str], video_names: Sequence[str], label_separator: str | None = None
+) -> str:
     """predictions.csv: one line for each of the N videos, with the scores of all classes in the last K columns.
+
+    Of several labels of a video, `score_label` is the highest score; it is empty for a video without any.
 
     Args:
         results: of the N videos.
         class_names: of the K classes.
         video_names: of the N videos.
+        label_separator: of the labels of a video that may have several.
     """
     lines = []
     predicted = predicted_classes(results.scores, results.labels).tolist()
-    rows = zip(video_names, results.labels.tolist(), predicted, results.scores.tolist(), strict=True)
-    for name, label, best, scores in rows:
+    is_true = true_classes(results.labels, len(class_names))
+    rows = zip(video_names, is_true, predicted, results.scores.tolist(), strict=True)
+    for name, classes, best, scores in rows:
         of_classes = (f"{round(score, 5):g}" for score in scores)  # "0" and not "0.00000": most scores of many classes
-        head = (name, class_names[label], class_names[best], f"{scores[best]:.5f}", f"{scores[label]:.5f}")
-        lines.append((*head, *of_classes))
+        labels = classes.nonzero().flatten().tolist()
+        label = (label_separator or "").join(class_names[index] for index in labels)
+        score_label = f"{max(scores[index] for index in labels):.5f}" if labels else ""
+        lines.append((name, label, class_names[best], f"{scores[best]:.5f}", score_label, *of_classes))
     header = ("path", "label", "predicted", "score_predicted", "score_label")
     return csv_text((*header, *(f"score:{name}" for name in class_names)), lines)

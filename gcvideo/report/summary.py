@@ -3,27 +3,34 @@
 Letters: N videos, V views, K classes.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gcvideo.errors import GcvideoError
 from gcvideo.report.interval import Interval, mean_interval, wilson
 from gcvideo.training.doubts import doubt_of_predictions
-from gcvideo.training.metrics import VideoResults, predicted_classes
+from gcvideo.training.metrics import VideoResults, average_precisions, predicted_classes, true_classes
 
 MAX_CONFUSED = 20
 
 
 @dataclass(frozen=True, slots=True)
 class ClassAccuracy:
-    """One class; `top1` and its 95 % interval are None without videos of it."""
+    """One class; `top1` and its 95 % interval are None without videos of it.
+
+    Where videos may have several classes, `top1` is the share of the class's videos that are right by any of their
+    classes, and `average_precision` tells how the class's own score ranks them.
+    """
 
     name: str
     videos: int
     top1: float | None
     top1_interval: Interval | None
+    average_precision: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,9 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The accuracies of a single-label test, in [0, 1]; the fields are keys of report.json.
+    """The accuracies of a test, in [0, 1]; the fields are keys of report.json.
+
+    A video of several classes is right in top-1 if the class with the highest score is one of them.
 
     Args:
         evaluated: number of videos that were counted.
@@ -49,7 +58,8 @@ class Summary:
         video_top1_interval, ...: 95 % interval of each; see `wilson` for that of clips.
         per_class: the K classes, in the order of their indices.
         confused: the pairs that are mixed up most, at most `MAX_CONFUSED`.
-        confusion: [K, K] numbers of videos, row true, column predicted.
+        confusion: [K, K] numbers of videos, row true, column predicted; empty where videos may have several classes.
+        mean_average_precision: mAP over the classes that have videos; None where each video has one class.
     """
 
     evaluated: int
@@ -67,6 +77,7 @@ class Summary:
     per_class: list[ClassAccuracy]
     confused: list[Confusion]
     confusion: list[list[int]]
+    mean_average_precision: float | None = None
 
 
 def summarise(results: VideoResults, names: Sequence[str], num_listed: int) -> Summary:
@@ -76,17 +87,26 @@ def summarise(results: VideoResults, names: Sequence[str], num_listed: int) -> S
         results: of the N videos.
         names: the K class names.
         num_listed: number of videos in the manifest's split, M of "evaluated N of M".
+
+    Raises:
+        GcvideoError: no video has a label, of videos that may have several or none.
     """
-    predicted = predicted_classes(results.scores, results.labels)  # [N]
-    matrix = confusion_matrix(results.labels, predicted, len(names))
     video_better = results.video_better  # [N]
     num_videos = len(results.labels)
     video_top1 = _share(video_better < 1)
     video_top5 = _share(video_better < 5)
     clip_top1 = _share(results.better < 1)
     clip_top5 = _share(results.better < 5)
-    per_class = class_accuracies(matrix, names)
+    is_true = true_classes(results.labels, len(names))  # [N, K]
+    precisions = average_precisions(results.scores, is_true) if results.multi_label else None  # [K]
+    per_class = class_accuracies(is_true, video_better < 1, names, precisions)
+    matrix = torch.zeros((0, 0), dtype=torch.int64)
+    if not results.multi_label:
+        predicted = predicted_classes(results.scores, results.labels)  # [N]
+        matrix = confusion_matrix(results.labels, predicted, len(names))
     of_classes = [(row.top1, row.videos) for row in per_class if row.top1 is not None]
+    if not of_classes:
+        raise GcvideoError(f"none of {num_videos} videos has a label: there is nothing to measure")
     return Summary(
         evaluated=num_videos,
         listed=num_listed,
@@ -103,6 +123,7 @@ def summarise(results: VideoResults, names: Sequence[str], num_listed: int) -> S
         per_class=per_class,
         confused=most_confused(matrix, names),
         confusion=matrix.tolist(),
+        mean_average_precision=None if precisions is None else float(precisions.double().nanmean()),
     )
 
 
@@ -124,17 +145,29 @@ def confusion_matrix(labels: Tensor, predicted: Tensor, num_classes: int) -> Ten
     return torch.bincount(pair, minlength=num_classes**2).view(num_classes, num_classes)
 
 
-def class_accuracies(matrix: Tensor, names: Sequence[str]) -> list[ClassAccuracy]:
-    """Top-1 of each class, from the confusion matrix [K, K]."""
+def class_accuracies(
+    is_true: Tensor, is_right: Tensor, names: Sequence[str], precisions: Tensor | None = None
+) -> list[ClassAccuracy]:
+    """The accuracy of each class.
+
+    Args:
+        is_true: classes of the videos, bool [N, K].
+        is_right: which videos are right, bool [N].
+        names: of the K classes.
+        precisions: average precisions [K], NaN for classes without videos; None where each video has one class.
+    """
     rows = []
-    for name, total, correct in zip(names, matrix.sum(dim=1).tolist(), matrix.diagonal().tolist(), strict=True):
-        top1 = correct / total if total else None
-        rows.append(ClassAccuracy(name, total, top1, None if top1 is None else wilson(top1, total)))
+    totals, rights = is_true.sum(dim=0).tolist(), (is_true & is_right[:, None]).sum(dim=0).tolist()
+    values = [math.nan] * len(names) if precisions is None else precisions.tolist()
+    for name, total, right, value in zip(names, totals, rights, values, strict=True):
+        top1 = right / total if total else None
+        interval = None if top1 is None else wilson(top1, total)
+        rows.append(ClassAccuracy(name, total, top1, interval, None if math.isnan(value) else value))
     return rows
 
 
 def most_confused(matrix: Tensor, names: Sequence[str]) -> list[Confusion]:
-    """The pairs of different classes with the most videos, largest first, from the confusion matrix [K, K]."""
+    """The pairs of different classes with the most videos, largest first, from the confusion matrix [K, K] if any."""
     totals = matrix.sum(dim=1).tolist()
     pairs = [
         Confusion(names[row], names[column], int(matrix[row, column]), totals[row])
@@ -145,7 +178,12 @@ def most_confused(matrix: Tensor, names: Sequence[str]) -> list[Confusion]:
 
 
 def collapsed(summary: Summary) -> str | None:
-    """A warning if almost all predictions are one class, which few of the videos are; else None."""
+    """A warning if almost all predictions are one class, which few of the videos are; else None.
+
+    None as well where videos may have several classes: a frequent one may then score highest everywhere.
+    """
+    if not summary.confusion:
+        return None
     matrix = torch.tensor(summary.confusion)
     return doubt_of_predictions(matrix.sum(dim=1), matrix.sum(dim=0), [row.name for row in summary.per_class])
 

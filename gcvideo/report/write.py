@@ -57,7 +57,7 @@ def write_report(
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         files.page.unlink(missing_ok=True)  # a page of older numbers must not stand next to new ones
-        write_text(files.predictions, predictions_csv(results, task.class_names, videos))
+        write_text(files.predictions, predictions_csv(results, task.class_names, videos, data.label_separator))
         write_text(files.numbers, report.json_text())  # last: it marks a run of a sweep as finished
     except OSError as error:
         raise GcvideoError(
@@ -102,7 +102,7 @@ def _report(
     training = provenance.training_config(run_dir, checkpoint) or {"model": dict(task.hparams)}
     return Report(
         summary=summarise(results, task.class_names, len(dataset)),
-        data=provenance.data_facts(data.manifest, data.splits.test),
+        data=provenance.data_facts(data.manifest, data.splits.test, data.label_separator),
         official=provenance.official_rows(data.manifest, data.splits.test),
         views=ViewCounts(data.views.temporal, data.views.spatial),
         clip=clip,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from gcvideo.errors import UsageError
 from gcvideo.fit_marker import digest_of
 from gcvideo.report.interval import Interval
+from gcvideo.report.report_files import classes_in
 from gcvideo.sweep.file import Run, Sweep
 from gcvideo.sweep.statistics import McNemar, mcnemar
 
@@ -62,7 +63,8 @@ def read_outcome(sweep: Sweep, run: Run, folder: Path | None = None) -> Outcome 
         classes = _classes(report)
         bounds = report.get(f"{sweep.metric}_interval")
         interval = Interval(*bounds) if bounds else None
-        is_right = _read_predictions(folder / "predictions.csv")
+        separator = (report.get("data") or {}).get("label_separator")
+        is_right = _read_predictions(folder / "predictions.csv", separator)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{folder}: unexpected content of report.json or predictions.csv: {error!r}") from error
     value = report.get(sweep.metric)
@@ -105,12 +107,12 @@ def _classes(report: Mapping[str, Any]) -> dict[str, ClassTop1]:
     return {row["name"]: ClassTop1(row["top1"], row["videos"]) for row in rows}
 
 
-def _read_predictions(path: Path) -> dict[str, bool]:
+def _read_predictions(path: Path, separator: str | None) -> dict[str, bool]:
     """Video -> whether it is right; a manifest lists no video twice."""
     if not path.exists():
         return {}
     with path.open(newline="", encoding="utf-8") as stream:
-        return {row["path"]: row["predicted"] == row["label"] for row in csv.DictReader(stream)}
+        return {row["path"]: row["predicted"] in classes_in(row["label"], separator) for row in csv.DictReader(stream)}
 
 
 def compare_videos(outcomes: Mapping[Run, Outcome], baseline: str) -> dict[Run, McNemar]:

@@ -8,9 +8,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from gcvideo.data.datamodule import VideoDataModule
 
-BestBy = Literal["val/video_top1", "val/loss", "latest"]
-"""What makes a checkpoint the best. With few validation videos the best of many epochs is the luckiest, and the latest,
-at the end of the schedule, is better on other videos (docs/results.md)."""
+BestBy = Literal["val/video_top1", "val/video_map", "val/loss", "latest"]
+"""What makes a checkpoint the best; mAP is of videos with several labels. With few validation videos the best of many
+epochs is the luckiest, and the latest, at the end of the schedule, is better on other videos (docs/results.md)."""
 
 
 class BestCheckpoint(ModelCheckpoint):

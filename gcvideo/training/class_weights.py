@@ -8,7 +8,7 @@ from gcvideo.errors import UsageError
 
 
 def balanced_weights(trainer: pl.Trainer, num_classes: int) -> Tensor:
-    """Weights [K] inversely to the number of training videos of a class; their mean over these videos is 1.
+    """Weights [K] of the classes, by the numbers of their training videos; see `weights_of`.
 
     Args:
         trainer: with a `VideoDataModule` that is set up for a fit.
@@ -24,7 +24,14 @@ def balanced_weights(trainer: pl.Trainer, num_classes: int) -> Tensor:
 
 
 def weights_of(labels: Tensor, num_classes: int) -> Tensor:
-    """Weights [K] for videos with these labels [N]: N / (classes with videos x videos of the class)."""
+    """Weights [K] for videos with these labels.
+
+    With one class each, labels [N]: N / (classes with videos x videos of the class); their mean over the videos is 1.
+    With several, labels [N, K]: videos without the class / videos of the class, so that both weigh the same.
+    """
+    if labels.ndim == 2:
+        positive = labels.sum(dim=0)
+        return (len(labels) - positive) / positive.clamp(min=1)
     counts = torch.bincount(labels.long(), minlength=num_classes)
     present = int((counts > 0).sum())
     return len(labels) / (present * counts.clamp(min=1)).float()  # a class without videos is never a label

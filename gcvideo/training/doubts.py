@@ -11,6 +11,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from gcvideo.data.batch import Batch
+from gcvideo.training.metrics import num_better
 from gcvideo.training.precise_bn import BatchNorm, batch_statistics, learning_norms
 from gcvideo.training.task import VideoTask
 
@@ -80,10 +81,10 @@ def _right_in_both_modes(task: VideoTask, norms: Sequence[BatchNorm], batches: S
     """Clips, those classified right by running statistics, and those by the statistics of the batch: float64 [3]."""
     counts = torch.zeros(3, dtype=torch.float64, device=task.device)
     for frames, labels, _ in batches:
-        labels = labels.to(task.device)[:, None]  # [B, 1], against [B, V] predictions
-        running = task(frames).argmax(dim=-1) == labels
+        labels = labels.to(task.device)
+        running = num_better(task(frames), labels) == 0  # [B, V]
         with batch_statistics(task, norms):
-            of_batch = task(frames).argmax(dim=-1) == labels
+            of_batch = num_better(task(frames), labels) == 0
         counts += torch.stack([torch.ones_like(running).sum(), running.sum(), of_batch.sum()])
     return counts
 

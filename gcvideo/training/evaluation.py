@@ -29,7 +29,7 @@ class Evaluation(nn.Module):
         self.video_accuracy = accuracies("video_")
         self.loss = MeanMetric(nan_strategy="disable")  # of clips
         self.classes = ClassCounts(num_classes)  # of videos
-        self.results = VideoScores()  # of a test
+        self.results = VideoScores()  # of a test; of a validation for mAP
 
     def reset(self) -> None:
         """Forget everything; an evaluation that failed may have left its counts."""

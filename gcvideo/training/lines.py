@@ -13,7 +13,12 @@ EVERY_S = 300
 """In long epochs and tests, a line comes this often."""
 
 # Metric -> its name in a line, and how many digits it has.
-_METRICS = {"train/loss_epoch": ("loss", 4), "val/loss": ("val loss", 4), "val/video_top1": ("val top-1", 3)}
+_METRICS = {
+    "train/loss_epoch": ("loss", 4),
+    "val/loss": ("val loss", 4),
+    "val/video_map": ("val mAP", 3),
+    "val/video_top1": ("val top-1", 3),
+}
 
 
 def say(trainer: pl.Trainer, text: str) -> None:

@@ -4,61 +4,97 @@ Letters: B videos of a batch, N videos of the whole evaluation, V views of a vid
 """
 
 import math
+import warnings
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
+from torchmetrics.functional.classification import multilabel_average_precision
 
 from gcvideo.errors import GcvideoError
+from gcvideo.training.objective import probabilities
 
 
-def average_views(logits: Tensor) -> Tensor:
-    """Scores of a video: the mean of its views' softmax, as papers average 10 x 3 views. [B, V, K] -> [B, K]."""
-    return logits.float().softmax(dim=-1).mean(dim=1)  # float(): bfloat16 has 8 bits for a sum of 30 views
+def average_views(logits: Tensor, multi_label: bool = False) -> Tensor:
+    """Scores of a video: the mean of its views' probabilities, as papers average 10 x 3 views. [B, V, K] -> [B, K]."""
+    return probabilities(logits.float(), multi_label).mean(dim=1)  # float(): bfloat16 has 8 bits for a sum of 30 views
+
+
+def true_classes(labels: Tensor, num_classes: int) -> Tensor:
+    """Which classes a video has: class indices [N] to bool [N, K]; truth values [N, K] stay as they are."""
+    return labels.bool() if labels.ndim == 2 else F.one_hot(labels, num_classes).bool()
 
 
 def num_better(logits: Tensor, labels: Tensor) -> Tensor:
-    """Number of classes that score at least as high as the true one, in each view.
+    """Number of other classes that score at least as high as the true one, in each view.
 
     0 is a correct view, below 5 is correct in top-5. Ties count against the network: one that gives all classes the
     same score has recognised nothing. So does NaN, which is neither higher nor lower.
+
+    Of several true classes the best one counts: 0 says that the class with the highest score is one of them. A video
+    without any is never right.
 
     Every accuracy of gcvideo, printed or in a report, is counted from these numbers.
 
     Args:
         logits: [B, V, K]; or any scores.
-        labels: true classes [B].
+        labels: true classes [B], or truth values [B, K] of several.
 
     Returns:
         int64 [B, V].
     """
-    num_views = logits.shape[1]
-    true_class = labels[:, None, None].expand(-1, num_views, 1)  # [B, V, 1]
-    true_logit = logits.gather(2, true_class)  # [B, V, 1]
+    is_true = true_classes(labels, logits.shape[2])[:, None]  # [B, 1, K]
+    true_logit = logits.masked_fill(~is_true, -math.inf).amax(dim=2, keepdim=True)  # [B, V, 1]
     not_worse = ~(logits < true_logit)
-    return not_worse.sum(dim=-1) - 1  # [B, V]; the true class itself is no other
+    return (not_worse & ~is_true).sum(dim=2)
 
 
-def is_correct(scores: Tensor, label: int) -> bool:
-    """Whether the true class has the highest of the scores [K], and no other ties with it; see `num_better`."""
-    return int(num_better(scores[None, None], torch.tensor([label]))) == 0
+def is_correct(scores: Tensor, label: int | Tensor) -> bool:
+    """Whether the true class, or one of several [K], has the highest of the scores [K]; see `num_better`."""
+    return int(num_better(scores[None, None], torch.as_tensor(label)[None])) == 0
 
 
 def predicted_classes(scores: Tensor, labels: Tensor) -> Tensor:
-    """The class with the highest score, which is the true one only if no other ties with it; see `num_better`.
+    """The class with the highest score, which is a true one only if no other ties with it; see `num_better`.
 
     Args:
         scores: [N, K].
-        labels: true classes [N].
+        labels: true classes [N], or truth values [N, K] of several.
 
     Returns:
         int64 [N].
     """
-    of_others = scores.scatter(1, labels[:, None], -math.inf)
-    best_other = of_others.argmax(dim=1)
+    is_true = true_classes(labels, scores.shape[1])
+    best_true, best_other = (scores.masked_fill(~wanted, -math.inf).argmax(dim=1) for wanted in (is_true, ~is_true))
     is_correct = num_better(scores[:, None], labels)[:, 0] == 0
-    return torch.where(is_correct, labels, best_other)
+    return torch.where(is_correct, best_true, best_other)
+
+
+def average_precisions(scores: Tensor, labels: Tensor) -> Tensor:
+    """Average precision of each class, of videos ranked by its score; NaN for a class that no video has.
+
+    The sum over the ranks of (recall - recall at the rank before) x precision, as scikit-learn and PySlowFast compute
+    it. Their mean over the classes is mAP.
+
+    Args:
+        scores: [N, K].
+        labels: truth values [N, K].
+
+    Returns:
+        float [K].
+    """
+    with warnings.catch_warnings():  # of classes without videos, for which we have NaN
+        warnings.simplefilter("ignore")
+        found = multilabel_average_precision(scores, labels.long(), scores.shape[1], average="none")
+    return torch.where(labels.any(dim=0), found, math.nan)
+
+
+def mean_average_precision(results: "VideoResults") -> Tensor:
+    """mAP of videos that may have several classes: the mean over the classes that any video has; else 0."""
+    of_classes = average_precisions(results.scores, results.labels)
+    return of_classes.nanmean() if not of_classes.isnan().all() else torch.zeros_like(of_classes[0])
 
 
 class Accuracy(Metric):
@@ -101,8 +137,8 @@ def accuracies(prefix: str) -> MetricCollection:
 
 
 def results_of(indices: Tensor, labels: Tensor, logits: Tensor) -> "VideoResults":
-    """Results of a batch: indices [B], labels [B], logits [B, V, K]."""
-    return VideoResults(indices, labels, num_better(logits, labels), average_views(logits))
+    """Results of a batch: indices [B], labels [B] or, of several classes, [B, K], logits [B, V, K]."""
+    return VideoResults(indices, labels, num_better(logits, labels), average_views(logits, labels.ndim == 2))
 
 
 class _VideoResults(NamedTuple):
@@ -117,9 +153,9 @@ class VideoResults(_VideoResults):
 
     Args:
         indices: rows of the dataset [N].
-        labels: true classes [N].
+        labels: true classes [N]; or bool [N, K] of videos that may have several.
         better: number of classes that score as high as the true one or higher in each view [N, V]; see `num_better`.
-        scores: mean probabilities over the views [N, K]; each row sums to 1.
+        scores: mean probabilities over the views [N, K]; each row sums to 1, unless videos may have several classes.
 
     Raises:
         ValueError: the shapes do not match.
@@ -133,10 +169,18 @@ class VideoResults(_VideoResults):
         indices, labels = torch.atleast_1d(indices, labels)
         better, scores = torch.atleast_2d(better, scores)
         same_length = len(indices) == len(labels) == len(better) == len(scores)
-        if not same_length or (indices.ndim, labels.ndim, better.ndim, scores.ndim) != (1, 1, 2, 2):
+        has_targets = labels.ndim == 1 or labels.shape == scores.shape
+        if not same_length or not has_targets or (indices.ndim, better.ndim, scores.ndim) != (1, 2, 2):
             shapes = ", ".join(str(list(tensor.shape)) for tensor in (indices, labels, better, scores))
-            raise ValueError(f"expected indices [N], labels [N], better [N, V] and scores [N, K], got {shapes}")
+            raise ValueError(
+                f"expected indices [N], labels [N] or [N, K], better [N, V] and scores [N, K], got {shapes}"
+            )
         return super().__new__(cls, indices, labels, better, scores)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a video may have several classes."""
+        return self.labels.ndim == 2
 
     @property
     def video_better(self) -> Tensor:
@@ -166,7 +210,7 @@ class ClassCounts(Metric):
     def update(self, results: VideoResults) -> None:
         """Add videos."""
         num_classes = len(self.labels)
-        self.labels += torch.bincount(results.labels, minlength=num_classes)
+        self.labels += true_classes(results.labels, num_classes).sum(dim=0)
         self.predicted += torch.bincount(predicted_classes(results.scores, results.labels), minlength=num_classes)
 
     def compute(self) -> tuple[Tensor, Tensor]:
@@ -182,7 +226,7 @@ class VideoScores(Metric):
     """
 
     indices: list[Tensor]  # [B] each
-    labels: list[Tensor]  # [B] each
+    labels: list[Tensor]  # [B] or [B * K] each
     better: list[Tensor]  # [B * V] each
     scores: list[Tensor]  # [B * K] each
 
@@ -204,7 +248,7 @@ class VideoScores(Metric):
     def update(self, results: VideoResults) -> None:
         """Add videos, such as those of a batch."""
         self.indices.append(results.indices)
-        self.labels.append(results.labels)
+        self.labels.append(results.labels.flatten().long())
         self.better.append(results.better.flatten())
         self.scores.append(results.scores.flatten())
 
@@ -224,8 +268,11 @@ class VideoScores(Metric):
         # Only here are V and K known on every rank, from the number of values that all ranks have together.
         better = _joined(self.better).view(num_videos, -1)  # [N, V]
         scores = _joined(self.scores).view(num_videos, -1)  # [N, K]
+        labels = _joined(self.labels)
+        if len(labels) > num_videos:  # several classes: there are at least two
+            labels = labels.view(num_videos, -1).bool()
         order = indices.argsort()
-        return VideoResults(indices[order], _joined(self.labels)[order], better[order], scores[order])
+        return VideoResults(indices[order], labels[order], better[order], scores[order])
 
 
 def _joined(state: list[Tensor] | Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 The tensors are those of a checkpoint. The metadata of the file has one entry, `gcvideo`, with JSON:
 
-    {"format": 1, "gcvideo": version, "name": of the run, "model": settings, "data": {"clip", "augment", "views"}}
+    {"format": 1, "gcvideo": version, "name": of the run, "model": settings, "data": those of `_DATA`}
 
 Unlike a checkpoint it has no state of the optimizer, no paths of the machine it was trained on, and no pickle:
 safetensors is tensors and text (https://github.com/huggingface/safetensors).
@@ -27,7 +27,7 @@ KEY = "gcvideo"
 FORMAT = 1
 MAX_HEADER_MB = 8
 """Of names and settings; those of a ResNet-101 and 100,000 classes take 3."""
-_DATA = ("clip", "augment", "views")
+_DATA = ("label_separator", "clip", "augment", "views")
 
 
 def write_package(
@@ -39,7 +39,7 @@ def write_package(
         path: of the file.
         name: of the run.
         model: settings of the model, plain values; where its training started from is left out.
-        data: settings of the data, of which clip, augment and views are kept.
+        data: settings of the data, of which those that a prediction needs are kept.
         state: the weights.
     """
     content = {

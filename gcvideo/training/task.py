@@ -10,7 +10,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
@@ -41,8 +40,18 @@ from gcvideo.training.evaluation import Evaluation, Stage, refuse_not_finite
 from gcvideo.training.execution import Execution, Pixels, ToInput, prefers_channels_last, to_channels_last
 from gcvideo.training.finite import FiniteUpdates
 from gcvideo.training.freezing import FREEZE, Freeze, depths_of, freeze, parts_of
-from gcvideo.training.metrics import VideoResults, VideoScores, accuracies, average_views, num_better, results_of
+from gcvideo.training.metrics import (
+    VideoResults,
+    VideoScores,
+    accuracies,
+    average_views,
+    mean_average_precision,
+    num_better,
+    results_of,
+    true_classes,
+)
 from gcvideo.training.mixing import Mixing
+from gcvideo.training.objective import loss_of
 from gcvideo.training.optim import Optimization
 from gcvideo.training.schedule import LearningRate, Schedule, refuse_tuners
 from gcvideo.training.synchronised_norms import keep_hooks_of_synchronised_norms
@@ -71,6 +80,8 @@ class VideoTask(pl.LightningModule):
         head: how `network` evaluates images larger than 224 x 224: "pool" or "dense"; see `create_model`.
         freeze: what is not trained: "nothing", the batch "norms" of the trunk, "all_but_blocks_and_head" or
             "all_but_head"; see `freezing.freeze`.
+        multi_label: videos may have any number of classes: sigmoids, binary cross-entropy and mAP. The command line
+            sets it where `data.label_separator` is set.
         lr: peak learning rate, for a batch of `optim.lr_batch` clips.
         optim: optimizer and loss; see `Optimization`.
         schedule: of the learning rate; see `Schedule`.
@@ -101,6 +112,7 @@ class VideoTask(pl.LightningModule):
         inflation: Inflation | None = None,
         head: Head | None = None,
         freeze: Freeze = "nothing",
+        multi_label: bool = False,
         lr: float = 0.1,
         optim: Optimization = Optimization(),
         schedule: Schedule = Schedule(),
@@ -141,6 +153,7 @@ class VideoTask(pl.LightningModule):
                 "inflation": inflation,
                 "head": head,
                 "freeze": freeze,
+                "multi_label": bool(multi_label),
                 "lr": lr,
                 "optim": as_plain(self.optim),
                 "schedule": as_plain(self.schedule),
@@ -149,7 +162,7 @@ class VideoTask(pl.LightningModule):
                 "execution": as_plain(self.execution),
             }
         )
-        self.class_names = list(class_names)
+        self.class_names, self.multi_label = list(class_names), bool(multi_label)
         self.starts_from_weights = True  # False saves reading them where a run is resumed
         if net is None:
             self.net = create_model(network, blocks, len(class_names), dropout, head=head, norms=norms, **(block or {}))
@@ -243,6 +256,14 @@ class VideoTask(pl.LightningModule):
             )
         return logits
 
+    def _check_targets(self, labels: Tensor) -> None:
+        if (labels.ndim == 2) != self.multi_label:
+            kinds = "class indices [B]", f"truth values [B, {len(self.class_names)}] of several classes"
+            raise UsageError(
+                f"with multi_label {self.multi_label} expected labels to be {kinds[self.multi_label]}, got shape "
+                f"{list(labels.shape)}: VideoTask.multi_label and data.label_separator go together"
+            )
+
     def normalise(self, clips: Tensor) -> Tensor:
         """uint8 [B, 3, T, S, S] -> the input of the network, on its device and in its dtype and memory format."""
         if self._channels_last is None:
@@ -259,15 +280,17 @@ class VideoTask(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         frames, labels, _ = batch
+        self._check_targets(labels)
         # Views outermost, so that clips that are next to each other, which are mixed, are not of one video.
-        clips, labels = frames.transpose(0, 1).flatten(0, 1), labels.repeat(frames.shape[1])  # [N, ...], N = V x B
+        clips, labels = frames.transpose(0, 1).flatten(0, 1), torch.cat([labels] * frames.shape[1])  # N = V x B
         inputs, targets = self.normalise(clips), labels
         if self.mixing.is_on:
-            inputs, targets = self.mixing.mix(inputs, F.one_hot(labels, len(self.class_names)).float())
-            labels = targets.argmax(dim=1)  # accuracies count the class with the larger part
+            inputs, targets = self.mixing.mix(inputs, true_classes(labels, len(self.class_names)).float())
+            # Accuracies count the classes of the larger part.
+            labels = targets >= 0.5 if self.multi_label else targets.argmax(dim=1)
         logits = self._checked(self.net(inputs))  # [N, K]
         weights = None if self._class_weights is None else self._class_weights.to(logits)
-        loss = F.cross_entropy(logits, targets, weights, label_smoothing=self.optim.label_smoothing)
+        loss = loss_of(logits, targets, self.multi_label, weights, self.optim.label_smoothing)
         better = num_better(logits[:, None], labels)  # [N, 1]
         self.train_top1.update(better)
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(labels))
@@ -285,15 +308,21 @@ class VideoTask(pl.LightningModule):
             return
         frames, labels, indices = batch
         logits = self(frames)
-        self.evaluation.add(self._results(indices, labels, logits, "validate"))
+        results = self._results(indices, labels, logits, "validate")
+        self.evaluation.add(results)
+        if self.multi_label:
+            self.scores.update(results)  # mAP ranks all videos
         # Without label smoothing, so that runs with different smoothing compare.
-        clip_labels = labels.repeat_interleave(logits.shape[1])  # [B x V]
-        self.evaluation.loss.update(F.cross_entropy(logits.flatten(0, 1), clip_labels, reduction="none"))
+        clip_labels = labels.repeat_interleave(logits.shape[1], dim=0)  # [B x V]
+        losses = loss_of(logits.flatten(0, 1), clip_labels, self.multi_label, reduction="none")
+        self.evaluation.loss.update(losses)
 
     def on_validation_epoch_end(self) -> None:
         # Here and not in the step: a rank without videos makes no step, but the others wait for its counts.
         self.log_dict(self.evaluation.accuracies("val/"), prog_bar=True)
         self.log("val/loss", self.evaluation.loss)
+        if self.multi_label:
+            self.log("val/video_map", mean_average_precision(self.scores.compute()), prog_bar=True, sync_dist=True)
 
     def on_test_start(self) -> None:
         self._fuse()
@@ -316,16 +345,18 @@ class VideoTask(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self.log_dict(self.evaluation.accuracies("test/"))
+        if self.multi_label:
+            self.log("test/video_map", mean_average_precision(self.scores.compute()), sync_dist=True)
 
     def on_predict_start(self) -> None:
         self._fuse()
 
     def predict_step(self, batch: Batch | None, batch_idx: int) -> tuple[Tensor, Tensor] | None:
-        """(indices [B], scores [B, K]); each row of scores sums to 1."""
+        """(indices [B], scores [B, K]); each row of scores sums to 1, unless videos may have several classes."""
         if batch is None:
             return None
         frames, _, indices = batch
-        scores = average_views(self._logits(self._evaluated_net, frames))
+        scores = average_views(self._logits(self._evaluated_net, frames), self.multi_label)
         refuse_not_finite(self.trainer, "predict", indices, scores)
         return indices, scores
 
@@ -348,6 +379,7 @@ class VideoTask(pl.LightningModule):
         self._fused.clear()
 
     def _results(self, indices: Tensor, labels: Tensor, logits: Tensor, stage: Stage) -> VideoResults:
+        self._check_targets(labels)
         results = results_of(indices, labels, logits)
         refuse_not_finite(self.trainer, stage, indices, results.scores)
         return results

@@ -113,7 +113,12 @@ def test_the_verb_prints_tables_and_writes_a_page(runs, tmp_path, capsys):
     report = json.loads((tmp_path / "comparison" / "report.json").read_text())
     assert (report["videos"], report["baseline"]) == (40, "none")
     assert report["runs"][1]["video_top1"] == 33 / 40
-    assert report["differing_videos"][0] == {"path": "x10.mp4", "label": "x", "predicted": ["y", "x"]}
+    assert report["differing_videos"][0] == {
+        "path": "x10.mp4",
+        "label": "x",
+        "predicted": ["y", "x"],
+        "is_right": [False, True],
+    }
     page = Page((tmp_path / "comparison" / "report.html").read_text())
     assert page.text.count(f"0.825 {wilson(33 / 40, 40)} gc") == 1
     assert [picture["alt"] for picture in page.images] == ["validation curves", "accuracy of each class"]

@@ -82,6 +82,7 @@ def test_the_keys_of_report_json(tmp_path, tested):
         *("evaluated", "listed", "video_top1", "video_top5", "clip_top1", "clip_top5", "mean_class_top1"),
         *("video_top1_interval", "video_top5_interval", "clip_top1_interval", "clip_top5_interval"),
         *("mean_class_top1_interval", "per_class", "confused", "confusion"),
+        "mean_average_precision",
         *("data", "official", "views", "clip", "broken_videos", "model", "training", "checkpoint", "seed", "config"),
         *("test_config", "versions", "commit", "written"),
     ]
@@ -90,14 +91,17 @@ def test_the_keys_of_report_json(tmp_path, tested):
     assert (report["seed"], report["checkpoint"], report["official"]) == (7, "best.ckpt", None)
     assert report["model"]["input"] == [3, 4, 32, 32]
     assert set(report["model"]) == {"parameters", "macs_per_view", "macs_counter", "input"}
-    assert [set(row) for row in report["per_class"]] == [{"name", "videos", "top1", "top1_interval"}] * 3
+    assert [set(row) for row in report["per_class"]] == [
+        {"name", "videos", "top1", "top1_interval", "average_precision"}
+    ] * 3
     assert report["video_top1_interval"] == pytest.approx(wilson(2 / 3, 3))
     assert report["per_class"][0]["top1_interval"] == pytest.approx(wilson(report["per_class"][0]["top1"], 1))
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "<h1>run: slowonly_tiny + gc_all</h1>" in page  # from the checkpoint: there is no config.yaml
     assert report["config"]["model"]["lr"] == 0.1
     assert report["test_config"] == {"seed_everything": 7, "model": {}}
-    assert report["data"] == {"name": tmp_path.name, "manifest": str(tmp_path / "manifest.csv"), "split": "test"}
+    manifest = str(tmp_path / "manifest.csv")
+    assert report["data"] == {"name": tmp_path.name, "manifest": manifest, "split": "test", "label_separator": None}
     assert report["training"] is None
     assert "top-5" not in page  # of 3 classes it is always 1
 

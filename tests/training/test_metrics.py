@@ -14,6 +14,7 @@ from gcvideo.training.metrics import (
     num_better,
     predicted_classes,
     results_of,
+    true_classes,
 )
 
 
@@ -109,7 +110,7 @@ def test_one_video_keeps_its_dimensions(num_views, num_classes):
 )
 def test_results_of_other_shapes_are_refused(shapes):
     with pytest.raises(
-        ValueError, match=r"expected indices \[N\], labels \[N\], better \[N, V\] and scores \[N, K\], got"
+        ValueError, match=r"expected indices \[N\], labels \[N\] or \[N, K\], better \[N, V\] and scores \[N, K\], got"
     ):
         VideoResults(*(torch.zeros(shape) for shape in shapes))
 
@@ -122,28 +123,33 @@ def test_reset_forgets_the_videos():
         scores.reset()
 
 
-def _evaluate_on_rank(rank, counts, folder):
+def _results(index, multi_label):
+    """One video, whose logits are drawn from its index."""
+    logits = torch.randn(1, 2, 3, generator=torch.Generator().manual_seed(index))
+    label = torch.tensor([index % 3])
+    return results_of(torch.tensor([index]), true_classes(label, 3) if multi_label else label, logits)
+
+
+def _evaluate_on_rank(rank, counts, multi_label, folder):
     """Process `rank` of `len(counts)`: evaluate `counts[rank]` videos and save the results of all."""
     torch.set_num_threads(1)
     store = f"file://{folder}/store"
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=len(counts))
     scores = VideoScores()
     for index in range(sum(counts[:rank]), sum(counts[: rank + 1])):
-        logits = torch.randn(1, 2, 3, generator=torch.Generator().manual_seed(index))
-        scores.update(results_of(torch.tensor([index]), torch.tensor([index % 3]), logits))
+        scores.update(_results(index, multi_label))
     torch.save(tuple(scores.compute()), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("counts", ((2, 1), (1, 0)))
-def test_two_processes_give_the_results_of_one(tmp_path, counts):
+@pytest.mark.parametrize("counts, multi_label", (((2, 1), False), ((1, 0), False), ((1, 0), True)))
+def test_two_processes_give_the_results_of_one(tmp_path, counts, multi_label):
     """Also where one rank has no video, because all of its videos are broken."""
-    torch.multiprocessing.spawn(_evaluate_on_rank, (counts, str(tmp_path)), nprocs=2)
+    torch.multiprocessing.spawn(_evaluate_on_rank, (counts, multi_label, str(tmp_path)), nprocs=2)
     one = VideoScores()
     for index in range(sum(counts)):
-        logits = torch.randn(1, 2, 3, generator=torch.Generator().manual_seed(index))
-        one.update(results_of(torch.tensor([index]), torch.tensor([index % 3]), logits))
+        one.update(_results(index, multi_label))
     for rank in (0, 1):
         results = VideoResults(*torch.load(tmp_path / f"{rank}.pt", weights_only=True))
         for actual, expected in zip(results, one.compute()):

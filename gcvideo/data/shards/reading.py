@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from torch import Tensor
+
 from gcvideo.data.listing import ManifestError
 from gcvideo.data.videos import Videos
 from gcvideo.errors import GcvideoError
@@ -55,7 +57,7 @@ class ShardedVideos(Videos):
         shards: in the order of the videos.
     """
 
-    def __init__(self, root: str, names: Sequence[str], labels: Sequence[int], shards: Sequence[Shard]):
+    def __init__(self, root: str, names: Sequence[str], labels: Sequence[int] | Tensor, shards: Sequence[Shard]):
         super().__init__(root, names, labels)
         self.shards = tuple(shards)
 
