@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcvideo.cli.parser import SCHEDULER, Verb, as_usage_errors, positive_float, positive_int, verb_parser
-from gcvideo.cli.splits import add_dealing, parse_shares, print_split, split_options
+from gcvideo.cli.splits import add_dealing, add_label_separator, parse_shares, print_split, split_options
 from gcvideo.errors import UsageError
 from gcvideo.terminal import printable
 
@@ -92,8 +92,8 @@ def run_prepare(args: argparse.Namespace) -> int:
         encoding = Encoding(args.short_side, args.crf, args.preset, args.encoder)
     options = PrepareOptions(_workers(args), args.timeout_s, args.part, args.retry, scheduler=args.scheduler)
     dealing = None if args.split is None else split_options(args, args.split)
-    if dealing is None and not (args.seed is args.group is args.group_pattern is None):
-        raise UsageError("--seed, --group and --group_pattern have no effect without --split")
+    if dealing is None and not (args.seed is args.group is args.group_pattern is args.label_separator is None):
+        raise UsageError("--seed, --group, --group_pattern and --label_separator have no effect without --split")
     with as_usage_errors(OSError):
         plan = make_plan(args.raw, args.annotations, args.split_number)
         if dealing is not None and any(job.split for job in plan.jobs):
@@ -123,6 +123,7 @@ def check_parser() -> argparse.ArgumentParser:
     parser.add_argument("manifest", help="CSV file, list or folder, as for training")
     parser.add_argument("--root", help="folder that the paths are relative to; default: the folder of the manifest")
     parser.add_argument("--split", help="check only this split")
+    add_label_separator(parser)
     parser.add_argument("--full", action="store_true", help="decode all frames instead of first, middle and last")
     parser.add_argument("--min_frames", type=int, default=8, help="report videos with fewer frames as short")
     parser.add_argument(
@@ -150,7 +151,8 @@ def run_check(args: argparse.Namespace) -> int:
 
     with as_usage_errors(OSError):
         out.mkdir(parents=True, exist_ok=True)  # fail before the work, not after it
-        entries = read_entries(manifest, args.root and Path(args.root).absolute(), args.split)
+        root = args.root and Path(args.root).absolute()
+        entries = read_entries(manifest, root, args.split, args.label_separator)
         if not entries:
             raise UsageError(f"{manifest}: no rows of split {args.split!r}")
         folder = os.path.dirname(entries[0].file)

@@ -65,6 +65,7 @@ def add_dealing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group", metavar="COLUMN", help="column that names the source of a video; default: `group`, if there is one"
     )
+    add_label_separator(parser)
     parser.add_argument(
         "--group_pattern",
         metavar="REGEX",
@@ -73,11 +74,19 @@ def add_dealing(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_label_separator(parser: argparse.ArgumentParser) -> None:
+    """The option of manifests whose videos may have several labels."""
+    parser.add_argument(
+        "--label_separator", metavar="TEXT", help="of the labels in a cell, where videos may have several or none: '|'"
+    )
+
+
 def split_options(args: argparse.Namespace, shares: "Shares") -> "SplitOptions":
     """Those of `add_dealing`, and of `gcvideo split` alone, as they were parsed."""
     from gcvideo.dataset_tools.split import SplitOptions
 
-    return SplitOptions(shares, args.seed or 0, args.group, args.group_pattern, getattr(args, "of", ()))
+    of, separator = getattr(args, "of", ()), args.label_separator
+    return SplitOptions(shares, args.seed or 0, args.group, args.group_pattern, of, separator)
 
 
 def parse_shares(text: str) -> "Shares":

@@ -69,7 +69,7 @@ def summarise(
     kinds = Counter(finding.kind for finding in findings)
     classes: dict[str, dict[str, int]] = {}
     for split in sorted({entry.split for entry in entries}):
-        labels = Counter(entry.label for entry in entries if entry.split == split)
+        labels = Counter(label for entry in entries if entry.split == split for label in entry.classes)
         classes[split] = dict(sorted(labels.items()))
     return CheckSummary(
         videos=len(entries),

@@ -51,11 +51,11 @@ class Shares:
         return {part: share for part in PARTS if (share := getattr(self, part))}
 
 
-def deal(labels: Sequence[str], groups: Sequence[str], shares: Shares, seed: int) -> list[str]:
+def deal(labels: Sequence[Sequence[str]], groups: Sequence[str], shares: Shares, seed: int) -> list[str]:
     """Part of each video. Equal sets give equal parts, whatever the order of their videos.
 
     Args:
-        labels: class of each video.
+        labels: classes of each video, at least one.
         groups: name of each video's group; a video that belongs to none needs a name of its own.
         shares: of the parts.
         seed: another one deals otherwise.
@@ -65,11 +65,12 @@ def deal(labels: Sequence[str], groups: Sequence[str], shares: Shares, seed: int
             class without training videos.
     """
     sizes: dict[str, Counter[str]] = defaultdict(Counter)  # group -> class -> number of videos
-    for label, group in zip(labels, groups, strict=True):
-        sizes[group][label] += 1
+    num_videos = Counter(label for of_video in labels for label in of_video)
+    for of_video, group in zip(labels, groups, strict=True):
+        sizes[group].update(of_video)
     num_groups = Counter(label for of_class in sizes.values() for label in of_class)
-    _refuse_single_groups(Counter(labels), num_groups)
-    table = _Table(Counter(labels), num_groups, shares.positive())
+    _refuse_single_groups(num_videos, num_groups)
+    table = _Table(num_videos, num_groups, shares.positive())
     part_of = {}
     for group in sorted(sizes, key=lambda group: (-sizes[group].total(), _drawn(seed, group))):
         part_of[group] = table.deal(sizes[group])

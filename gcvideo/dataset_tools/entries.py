@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from gcvideo.data.labels import complete_rows
+from gcvideo.data.labels import complete_rows, labels_in
 from gcvideo.data.locating import clip_paths
 from gcvideo.errors import UsageError
 
@@ -23,6 +23,7 @@ class Entry:
         name: its path as written in the manifest.
         label, split: as written; split "" if the manifest has none.
         columns: all columns as written, by name; empty for a folder or a list.
+        label_separator: of the labels in `label`, where videos may have several or none.
     """
 
     file: str
@@ -30,6 +31,12 @@ class Entry:
     label: str
     split: str
     columns: dict[str, str] = field(default_factory=dict)
+    label_separator: str | None = None
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels in `label`; one, unless there is a separator."""
+        return labels_in(self.label, self.label_separator)
 
     @property
     def source(self) -> str:
@@ -39,14 +46,22 @@ class Entry:
         return self.columns.get("group") or (match[1] if match else "")
 
 
-def read_entries(manifest: Path, root: Path | None = None, split: str | None = None) -> list[Entry]:
+def read_entries(
+    manifest: Path, root: Path | None = None, split: str | None = None, label_separator: str | None = None
+) -> list[Entry]:
     """All rows of a manifest of any form, or those of one split.
+
+    Args:
+        manifest: see `gcvideo.data.listing`.
+        root: folder that the paths are relative to; default the manifest's own.
+        split: default all.
+        label_separator: of the labels in a cell, where videos may have several or none.
 
     Raises:
         ManifestError: not a manifest, no rows, or rows without a path or with a bad label.
         UsageError: a manifest of shards.
     """
-    rows = complete_rows(manifest)
+    rows = complete_rows(manifest, label_separator)
     if rows.shards is not None:
         raise UsageError(f"{manifest} lists shards: check the manifest of the files that they were made of")
     folder = root or (manifest if manifest.is_dir() else manifest.parent)
@@ -60,7 +75,7 @@ def read_entries(manifest: Path, root: Path | None = None, split: str | None = N
             columns = list(csv.DictReader(stream))  # skips blank lines, as `complete_rows` does
     splits = rows.splits or [""] * len(rows.paths)
     entries = [
-        Entry(os.path.join(folder, path), path, label, name, of_row)
+        Entry(os.path.join(folder, path), path, label, name, of_row, label_separator)
         for path, label, name, of_row in zip(paths, rows.labels, splits, columns, strict=True)
     ]
     return [entry for entry in entries if split is None or entry.split == split]

@@ -54,7 +54,7 @@ def find(entries: Sequence[Entry], facts: Sequence[VideoFacts | Broken], min_fra
         min_frames: a video with fewer is short.
     """
     found: list[Finding] = []
-    classes = {_plain(entry.label) for entry in entries}
+    classes = {_plain(label) for entry in entries for label in entry.classes}
     for entry, fact in zip(entries, facts, strict=True):
         if isinstance(fact, Broken):
             found.append(Finding("broken", entry.name, fact.reason))
@@ -89,7 +89,7 @@ def _of_one_video(entry: Entry, facts: VideoFacts, min_frames: int, classes: set
     # are indices can't be compared with it.
     folders = PurePosixPath(entry.name).parent.parts
     folder = next((folder for folder in reversed(folders) if _plain(folder) in classes), "")
-    if folder and _plain(folder) != _plain(entry.label) and not entry.label.isdigit():
+    if folder and _plain(folder) not in map(_plain, entry.classes) and not entry.label.isdigit():
         yield Finding("mislabelled", entry.name, f"labelled {entry.label!r} in a folder {folder!r}")
 
 
@@ -138,7 +138,7 @@ def _pair(kind: str, entry: Entry, other: Entry, text: str) -> Finding:
     if other.split != entry.split:
         text = f"{text} {other.name}: split {entry.split} here, {other.split} there"
         return Finding("leak" if is_certain else kind, entry.name, text, rank=-1)
-    if other.label != entry.label:
+    if set(other.classes) != set(entry.classes):
         text = f"{text} {other.name}, which is labelled {other.label!r}"
         return Finding("contradiction" if is_certain else kind, entry.name, text, rank=-1)
     return Finding(kind, entry.name, f"{text} {other.name}")
@@ -169,7 +169,7 @@ def _shared_sources(entries: Sequence[Entry]) -> Iterator[Finding]:
 
 
 def _imbalances(entries: Iterable[Entry]) -> Iterator[Finding]:
-    counts = Counter((entry.split, entry.label) for entry in entries)
+    counts = Counter((entry.split, label) for entry in entries for label in entry.classes)
     labels = {label for _, label in counts}
     for split in sorted({split for split, _ in counts}):
         absent = sorted(label for label in labels if not counts[split, label])

@@ -14,6 +14,8 @@ from gcvideo.files import csv_text, write_text
 
 GROUP = "group"
 """Column of the groups, unless another is named."""
+NO_CLASS = "(none)"
+"""What videos without any label are dealt as."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class SplitOptions:
         group_pattern: regular expression that finds the source in the name of the file, as what its one group
             matches: `v_(.+_g\\d+)_c` of UCF-101's "v_Archery_g01_c02.avi". It becomes the column `GROUP`.
         of: splits that are dealt anew, while the rows of the others stay; needed where there are splits already.
+        label_separator: of the labels of a video that may have several or none; each class is then in proportion.
 
     Raises:
         UsageError: a pattern that can't be used.
@@ -38,6 +41,7 @@ class SplitOptions:
     group: str | None = None
     group_pattern: str | None = None
     of: Sequence[str] = ()
+    label_separator: str | None = None
 
     def __post_init__(self) -> None:
         if self.group_pattern is None:
@@ -83,7 +87,7 @@ def split_manifest(source: Path, out: Path, options: SplitOptions, root: Path | 
         UsageError: splits that are there already, or not there; no such column; names without a group; classes too
             small for the parts.
     """
-    entries = read_entries(source, root)
+    entries = read_entries(source, root, label_separator=options.label_separator)
     dealt = _to_deal(source, entries, options)
     if options.group_pattern is not None:
         entries = [_with_group(entry, options.group_pattern) for entry in entries]
@@ -92,7 +96,8 @@ def split_manifest(source: Path, out: Path, options: SplitOptions, root: Path | 
         raise UsageError(f"{source} has no column {column!r}; columns there: {', '.join(entries[0].columns) or 'none'}")
     groups = [_group_of(entry, column) for entry in entries]
     chosen = [index for index, entry in enumerate(entries) if entry.split in dealt]
-    parts = deal([entries[i].label for i in chosen], [groups[i] for i in chosen], options.shares, options.seed)
+    labels = [entries[i].classes or [NO_CLASS] for i in chosen]
+    parts = deal(labels, [groups[i] for i in chosen], options.shares, options.seed)
     for index, part in zip(chosen, parts, strict=True):
         entries[index] = replace(entries[index], split=part)
     is_below = _write(out, entries)
@@ -158,7 +163,7 @@ def _write(out: Path, entries: Sequence[Entry]) -> bool:
 
 
 def _counts(entries: Sequence[Entry]) -> dict[str, dict[str, int]]:
-    counts = Counter((entry.label, entry.split) for entry in entries)
+    counts = Counter((label, entry.split) for entry in entries for label in entry.classes or [NO_CLASS])
     splits = {split for _, split in counts}
     return {
         label: {split: counts[label, split] for split in splits} for label in sorted({label for label, _ in counts})

@@ -123,6 +123,24 @@ def test_only_a_folder_that_is_another_class_contradicts_a_label():
     assert found == {name for name, (_, wrong) in rows.items() if wrong}
 
 
+def test_several_labels_count_each(folder, tmp_path, capsys):
+    """A folder of one of a video's classes is no contradiction, nor is another order of the same classes."""
+    rows = ["path,label,split"]
+    for number, path in enumerate(sorted(folder.rglob("*.mp4"))):
+        labels = ("run|walk", "walk|run", "wave|run|walk")[number % 3]
+        rows.append(f"{path.relative_to(folder)},{labels},train")
+    shutil.copy(min(folder.rglob("*.mp4")), folder / "walk" / "copy.mp4")
+    rows.append("walk/copy.mp4,walk|run,train")  # of a video that is labelled run|walk
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    arguments = ["check", str(folder / "manifest.csv"), "--out", str(tmp_path / "out"), "--workers", "1"]
+    assert main([*arguments, "--label_separator", "|"]) == 0
+    summary = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert summary["classes"] == {"train": {"run": 13, "walk": 13, "wave": 4}}
+    found = {kind: number for kind, number in summary["findings"].items() if number}
+    assert found == {"duplicate": 1}
+    capsys.readouterr()
+
+
 def test_pairs_of_two_splits_or_labels_come_first():
     looks = [f"{number:04x}" * 12 for number in (1, 1, 0xFF0, 0xFF0, 0xABCD, 0xABCD)]
     rows = [("a", "x", "train"), ("b", "x", "train"), ("c", "x", "train"), ("d", "y", "train"), ("e", "x", "train"),

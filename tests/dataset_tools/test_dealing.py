@@ -24,7 +24,7 @@ def classes(draw):
 
 
 def dealt(rows, shares, seed=0):
-    return deal([label for label, _ in rows], [group for _, group in rows], shares, seed)
+    return deal([[label] for label, _ in rows], [group for _, group in rows], shares, seed)
 
 
 @given(classes(), shares, st.integers(0, 9))

@@ -307,6 +307,7 @@ def test_further_columns_are_kept_and_videos_are_dealt(tiny, tmp_path, capsys, m
     (
         (["--seed", "1"], "have no effect without --split"),
         (["--group_pattern", "(.)"], "have no effect without --split"),
+        (["--label_separator", "|"], "have no effect without --split"),
         (["--split", "1/1/1", "--group_pattern", "x"], "expected a regular expression with one group in brackets"),
     ),
 )

@@ -115,6 +115,27 @@ def test_only_some_splits_are_dealt(clips, tmp_path):
     assert Counter(row["split"] for row in rows) == {"train": 9, "val": 3, "test": 6}
 
 
+def test_each_of_several_labels_is_in_proportion(tmp_path, capsys):
+    """40 videos, of which every second can run, every fourth jump, and eight do nothing; no combination is a class."""
+    source, out = tmp_path / "all.csv", tmp_path / "split.csv"
+    rows = ["path,label"]
+    for number in range(40):
+        labels = [] if number % 5 == 0 else [name for name, every in (("run", 2), ("jump", 4)) if number % every == 0]
+        rows.append(f"{number}.mp4,{' | '.join(labels or ([] if number % 5 == 0 else ['walk']))}")
+        (tmp_path / f"{number}.mp4").touch()
+    source.write_text("\n".join(rows) + "\n")
+    assert main(["split", str(source), str(out), "--parts", "50/25/25", "--label_separator", "|"]) == 0
+    totals = {"(none)": 8, "jump": 8, "run": 16, "walk": 16}
+    table = [line.split() for line in capsys.readouterr().err.splitlines()]
+    assert table[0] == ["class", "train", "val", "test"]
+    for (name, total), (label, *numbers) in zip(totals.items(), table[1:5]):
+        assert (name, total) == (label, sum(map(int, numbers)))
+        for number, share in zip(numbers, (2, 4, 4)):
+            assert abs(int(number) - total / share) <= 1, name
+    of_train = read_manifest(out, "train", label_separator="|").labels.sum(0)
+    assert of_train.tolist() == [int(numbers) for _, numbers, *_ in table[2:5]]
+
+
 def test_sources_that_only_names_tell_are_hinted_at(tmp_path, capsys):
     for number in range(20):
         path = tmp_path / "Yo" / f"v_Yo_g{number // 4:02d}_c{number % 4:02d}.avi"
