@@ -27,7 +27,7 @@ from gcvideo import (
     inserted_blocks,
 )
 
-SHAPES = ((512, 8, 28, 28), (1024, 8, 14, 14), (2048, 8, 7, 7), (512, 32, 28, 28))
+SHAPES = ((2048, 8, 7, 7), (1024, 8, 14, 14), (512, 8, 28, 28), (512, 32, 28, 28))
 BLOCKS = {"gc": ContextBlock3d, "snl": SimplifiedNonLocal3d, "se": SqueezeExcitation3d, "nl": NonLocalBlock3d}
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -51,7 +51,7 @@ def block_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     print("| input | " + " | ".join(f"{name}, {dtype}" for name in BLOCKS for dtype in DTYPES) + " |")
     print("|---" * (1 + len(BLOCKS) * len(DTYPES)) + "|")
-    for shape in SHAPES:
+    for shape in SHAPES[: args.shapes]:
         x = torch.randn(2, *shape, device=args.device).to(memory_format=torch.channels_last_3d)
         row: dict[str, Any] = {"shape": shape}
         for name, make in BLOCKS.items():
@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--blocks", nargs="+", default=["none", "snl5", "se_all", "gc_all"])
     parser.add_argument("--clips", type=int, default=16)
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="inputs of single blocks, the smallest first")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     torch.backends.cudnn.allow_tf32 = False
