@@ -160,14 +160,23 @@ SUMMARY = {
 }
 METRICS = {
     "logits averaged instead of probabilities": (
-        "logits.float().softmax(dim=-1).mean(dim=1)",
-        "logits.float().mean(dim=1).softmax(dim=-1)",
+        "probabilities(logits.float(), multi_label).mean(dim=1)",
+        "probabilities(logits.float().mean(dim=1), multi_label)",
     ),
-    "a tie counts for the true class": ("not_worse.sum(dim=-1) - 1", "(logits > true_logit).sum(dim=-1)"),
-    "a tie is predicted as the true class": ("torch.where(is_correct, labels, best_other)", "scores.argmax(dim=1)"),
+    "a tie counts for the true class": ("(not_worse & ~is_true).sum(dim=2)", "(logits > true_logit).sum(dim=2)"),
+    "a tie is predicted as the true class": ("torch.where(is_correct, best_true, best_other)", "scores.argmax(dim=1)"),
     "a video may be counted twice": ("if len(unique) != num_videos:", "if False:"),
     "results in the order of the batches": ("order = indices.argsort()", "order = torch.arange(num_videos)"),
     "one video loses its dimensions": ("torch.atleast_1d(indices, labels)", "indices, labels"),
+    "a class that no video has counts as nothing": (
+        "torch.where(labels.any(dim=0), found, math.nan)",
+        "torch.where(labels.any(dim=0), found, 0)",
+    ),
+}
+OBJECTIVE = {
+    "several classes share a softmax": ("logits.sigmoid() if multi_label", "logits.softmax(dim=-1) if multi_label"),
+    "weights of the negative clips, too": ("pos_weight=class_weights", "weight=class_weights"),
+    "smoothed towards one": ("+ label_smoothing / 2", "+ label_smoothing"),
 }
 PACKETS = {
     "a picture decoded from the key packet in front of it, though it refers beyond": (
@@ -245,7 +254,8 @@ MUTANTS = {
     "gcvideo/sweep/statistics.py": ("tests/sweep/test_statistics.py", STATISTICS),
     "gcvideo/report/interval.py": ("tests/report/test_interval.py", INTERVAL),
     "gcvideo/report/summary.py": ("tests/report/test_summary.py", SUMMARY),
-    "gcvideo/training/metrics.py": ("tests/training/test_metrics.py", METRICS),
+    "gcvideo/training/metrics.py": ("tests/training/test_metrics.py tests/training/test_objective.py", METRICS),
+    "gcvideo/training/objective.py": ("tests/training/test_objective.py", OBJECTIVE),
     "gcvideo/training/schedule.py": ("tests/training", SCHEDULE),
 }
 

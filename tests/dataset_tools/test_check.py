@@ -255,6 +255,7 @@ def test_a_full_check_compares_decord_with_pyav(folder, monkeypatch, full, fails
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_command(folder, tmp_path, capsys):
     assert main(["check", str(folder / "manifest.csv"), "--workers", "2"]) == 0
     out = folder / "manifest-check"

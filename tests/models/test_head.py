@@ -95,7 +95,9 @@ def test_evaluation_of_larger_images_differs():
         assert (dense(large) - pool(large).log_softmax(dim=1)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("backend", ("compile", "export", "deepcopy", "channels last", "autocast"))
+@pytest.mark.parametrize(
+    "backend", (pytest.param("compile", marks=pytest.mark.slow), "export", "deepcopy", "channels last", "autocast")
+)
 def test_tools(backend):
     _, dense = both("gc_all")
     clip = torch.randn(1, 3, 4, 72, 72)  # features of 9 x 9

@@ -209,6 +209,7 @@ def test_strides_are_plain_numbers(name):
     assert all(type(stride) is int for convolution in convolutions for stride in convolution.stride)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", (torch.float32, torch.bfloat16))
 def test_compiles_as_one_graph_in_training_and_evaluation(precision):
     torch.manual_seed(0)

@@ -178,6 +178,7 @@ def test_statistics_of_averaged_weights(tmp_path, synthetic):
     assert_statistics(statistics(saved), expected_statistics(saved, batches(module, 1, 3)))
 
 
+@pytest.mark.slow
 def test_compiled_networks(tmp_path, synthetic):
     """Hooks of a module that is compiled already would be ignored."""
     module = data(synthetic)

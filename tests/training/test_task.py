@@ -295,8 +295,8 @@ def test_class_names_and_settings_travel_in_a_checkpoint_that_loads_safely(tmp_p
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in again.state_dict().items())
 
 
-@pytest.mark.parametrize("stop", (2, 4, 6))
-@pytest.mark.parametrize("workers", (0, 2))
+@pytest.mark.parametrize("stop", (2, pytest.param(4, marks=pytest.mark.slow), 6))
+@pytest.mark.parametrize("workers", (0, pytest.param(2, marks=pytest.mark.slow)))
 def test_a_resumed_run_goes_on_with_the_same_data(tmp_path, synthetic, stop, workers):
     """4 batches an epoch, 3 epochs; interrupted in the middle of an epoch and at its end."""
     whole = Record()
