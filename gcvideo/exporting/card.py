@@ -9,6 +9,7 @@ from gcvideo import __version__
 from gcvideo.errors import UsageError
 from gcvideo.recognition import Recognizer
 from gcvideo.report.interval import Interval, wilson
+from gcvideo.report.summary import TOP5_CLASSES
 from gcvideo.yaml_text import read_yaml
 
 MAX_NAMED = 50  # classes that the card lists
@@ -120,7 +121,7 @@ def _accuracy(report: dict[str, Any]) -> str:
         evaluated, top1, top5 = int(report["evaluated"]), float(report["video_top1"]), float(report["video_top5"])
         lines = [f"{evaluated} of {int(report['listed'])} test videos; 95 % intervals over the draw of the videos."]
         intervals: list[tuple[str, float, Interval]] = [("top-1", top1, wilson(top1, evaluated))]
-        if len(report["per_class"]) > 5:  # of five classes, all are among the best five
+        if len(report["per_class"]) >= TOP5_CLASSES:
             intervals.append(("top-5", top5, wilson(top5, evaluated)))
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return "Not measured: no report of a test. Run `gcvideo test`, and export again."

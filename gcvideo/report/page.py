@@ -13,11 +13,8 @@ from gcvideo.report.examples import Example
 from gcvideo.report.hyperparameters import hyperparameters
 from gcvideo.report.interval import Interval
 from gcvideo.report.results import Report
-from gcvideo.report.summary import Summary, collapsed
+from gcvideo.report.summary import TOP5_CLASSES, Summary, collapsed
 from gcvideo.terminal import duration_text
-
-TOP5_CLASSES = 10
-"""Number of classes from which top-5 is shown: of fewer, guessing has at least every other video right."""
 
 HtmlTable = tuple[Sequence[str], Sequence[Sequence[object]]]
 """Header and rows."""
@@ -82,9 +79,10 @@ def _lead(report: Report) -> str:
 def _cards(summary: Summary) -> list[Card]:
     cards = [
         Card(summary.video_top1, summary.video_top1_interval, "video top-1"),
-        Card(summary.mean_class_top1, summary.mean_class_top1_interval, "mean of the classes' top-1"),
         Card(summary.clip_top1, summary.clip_top1_interval, "clip top-1"),
     ]
+    if summary.mean_average_precision is None:
+        cards.insert(1, Card(summary.mean_class_top1, summary.mean_class_top1_interval, "mean of the classes' top-1"))
     if len(summary.per_class) >= TOP5_CLASSES:
         cards.insert(1, Card(summary.video_top5, summary.video_top5_interval, "video top-5"))
         cards.append(Card(summary.clip_top5, summary.clip_top5_interval, "clip top-5"))
@@ -117,13 +115,18 @@ def _confusion_image(summary: Summary, names: Sequence[str]) -> Image | None:
 
 
 def _class_table(summary: Summary) -> HtmlTable:
-    header = ["class", "videos", "top-1", "95 % interval"]
-    rows: list[list[object]] = []
-    for row in sorted(summary.per_class, key=lambda row: (row.top1 is None, row.top1)):
-        rows.append([row.name, row.videos, "" if row.top1 is None else f"{row.top1:.3f}", row.top1_interval or ""])
-        if summary.mean_average_precision is not None:
-            rows[-1].append("" if row.average_precision is None else f"{row.average_precision:.3f}")
-    return [*header, *([] if summary.mean_average_precision is None else ["average precision"])], rows
+    if summary.mean_average_precision is not None:
+        # Top-1 is right by any class of a video: of one class it tells little.
+        ascending = sorted(summary.per_class, key=lambda row: (row.average_precision is None, row.average_precision))
+        return ["class", "videos", "average precision"], [
+            [row.name, row.videos, "" if row.average_precision is None else f"{row.average_precision:.3f}"]
+            for row in ascending
+        ]
+    rows = [
+        [row.name, row.videos, "" if row.top1 is None else f"{row.top1:.3f}", row.top1_interval or ""]
+        for row in sorted(summary.per_class, key=lambda row: (row.top1 is None, row.top1))
+    ]
+    return ["class", "videos", "top-1", "95 % interval"], rows
 
 
 def _confused_table(summary: Summary) -> HtmlTable:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from gcvideo.figures import BLUE, INK, MUTED, ORANGE, literal, png
-from gcvideo.report.interval import wilson
+from gcvideo.report.interval import Interval, wilson
 from gcvideo.report.summary import ClassAccuracy
 
 MAX_NAMED_CLASSES = 40  # names of more do not fit on the axes
@@ -84,9 +84,13 @@ def _write_counts(axes: Axes, matrix: Tensor, share: Tensor) -> None:
 
 
 def per_class_bars(classes: Sequence[ClassAccuracy]) -> bytes:
-    """Accuracy and 95 % interval of each class that has videos, worst first; of many the 20 worst and the 20 best."""
-    evaluated = [(row.name, row.top1, wilson(row.top1, row.videos)) for row in classes if row.top1 is not None]
-    ascending = sorted(evaluated, key=lambda row: row[1])
+    """Each class that has videos, worst first; of many the 20 worst and the 20 best.
+
+    Shown is top-1 and its 95 % interval or, where videos may have several classes, the average precision.
+    """
+    precisions = [(row.name, row.average_precision, None) for row in classes if row.average_precision is not None]
+    accuracies = [(row.name, row.top1, wilson(row.top1, row.videos)) for row in classes if row.top1 is not None]
+    ascending: list[tuple[str, float, Interval | None]] = sorted(precisions or accuracies, key=lambda row: row[1])
     if len(ascending) > MAX_NAMED_CLASSES:
         half = MAX_NAMED_CLASSES // 2
         ascending = [*ascending[:half], *ascending[-half:]]
@@ -94,16 +98,18 @@ def per_class_bars(classes: Sequence[ClassAccuracy]) -> bytes:
     axes = figure.add_subplot()
     axes.barh(
         [literal(name) for name, *_ in ascending],
-        [top1 for _, top1, _ in ascending],
+        [value for _, value, _ in ascending],
         color=BLUE,
         alpha=0.6,
         height=0.65,
     )
-    for bar, (_, top1, interval) in enumerate(ascending):
-        axes.plot(interval, [bar, bar], "-", lw=1.2, color=INK)
-        axes.text(interval.high + 0.01, bar, f"{top1:.2f}", va="center", fontsize=8, color=MUTED)
+    for bar, (_, value, interval) in enumerate(ascending):
+        if interval is not None:
+            axes.plot(interval, [bar, bar], "-", lw=1.2, color=INK)
+        end = value if interval is None else interval.high
+        axes.text(end + 0.01, bar, f"{value:.2f}", va="center", fontsize=8, color=MUTED)
     axes.set_xlim(0, 1.1)
-    axes.set_xlabel("top-1 and its 95 % interval", color=INK)
+    axes.set_xlabel("average precision" if precisions else "top-1 and its 95 % interval", color=INK)
     axes.tick_params(axis="y", labelsize=8)
     axes.invert_yaxis()  # the first bar on top
     axes.spines[["top", "right"]].set_visible(False)

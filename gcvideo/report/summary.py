@@ -16,6 +16,8 @@ from gcvideo.training.doubts import doubt_of_predictions
 from gcvideo.training.metrics import VideoResults, average_precisions, predicted_classes, true_classes
 
 MAX_CONFUSED = 20
+TOP5_CLASSES = 10
+"""Number of classes from which top-5 is shown: of fewer, guessing has at least every other video right."""
 
 
 @dataclass(frozen=True, slots=True)

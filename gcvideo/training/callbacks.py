@@ -45,10 +45,10 @@ class Throughput(Callback):
     ) -> None:
         now = time.perf_counter()
         if self._end is not None:
-            _, labels, _ = batch
+            frames, _, _ = batch
             step_s, wait_s = now - self._end, self._start - self._end
-            # Every rank has the same batch size, so no communication is needed.
-            rate = len(labels) * trainer.world_size / step_s
+            # A video may be several clips. Every rank has the same batch size, so no communication is needed.
+            rate = frames.shape[0] * frames.shape[1] * trainer.world_size / step_s
             weight = 0.05 if self.rate else 1.0  # 1 / 20; the first value counts in full
             self.rate += weight * (rate - self.rate)
             self.wait += weight * (wait_s / step_s - self.wait)

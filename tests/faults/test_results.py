@@ -98,11 +98,12 @@ def test_results_of_another_test_are_not_taken(faults, videos, tmp_path, no_page
             assert len(count.seen) == NUM_VIDEOS, name
 
 
-@pytest.fixture
-def records(tmp_path):
+@pytest.fixture(params=(False, True), ids=("one label", "several labels"))
+def records(tmp_path, request):
     """A file of progress and its 6 videos."""
-    key = ProgressKey("abc", views=3, classes=4)
-    results = results_of(torch.arange(6) * 2, torch.arange(6) % 4, torch.randn(6, 3, 4))
+    key = ProgressKey("abc", views=3, classes=4, multi_label=request.param)
+    labels = torch.rand(6, 4) < 0.5 if request.param else torch.arange(6) % 4
+    results = results_of(torch.arange(6) * 2, labels, torch.randn(6, 3, 4))
     file = ProgressFile(tmp_path / "rank0-of-1.bin", key)
     for row in range(6):
         file.append(VideoResults(*(field[row : row + 1] for field in results)))

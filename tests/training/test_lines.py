@@ -1,14 +1,17 @@
 """Lines of a run, and what its end records."""
 
+import itertools
+import time
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from gcvideo.data.transforms import Augmentation
 from gcvideo.fit_marker import read_fit_facts, write_fit_marker
 from gcvideo.terminal import duration_text
 from gcvideo.training import lines
-from gcvideo.training.callbacks import FitMarker
+from gcvideo.training.callbacks import FitMarker, Throughput
 from gcvideo.training.lines import ProgressLines
 from tests.faults.small_tests import data_of, task_of, trainer_of, write_videos
 
@@ -101,3 +104,14 @@ def test_facts_of_another_type_are_left_out(tmp_path):
     write_fit_marker(tmp_path, {"epochs": "many", "device": ["CPU"], "seconds": 5})
     facts = read_fit_facts(tmp_path)
     assert (facts.epochs, facts.device, facts.seconds) == (None, None, 5)
+
+
+def test_the_rate_counts_clips_and_not_videos(tmp_path, monkeypatch):
+    """3 clips of each of 2 videos in 2 s, of which the loader takes 1."""
+    ticks = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks), monotonic=time.monotonic)
+    monkeypatch.setattr("gcvideo.training.callbacks.time", clock)
+    data = data_of(write_videos(tmp_path / "data"), batch_size=2, augment=Augmentation(32, (32, 36), repeats=3))
+    throughput = Throughput()
+    trainer_of(tmp_path, throughput, max_epochs=1).fit(task_of(data), data)
+    assert (throughput.rate, throughput.wait) == (3.0, 0.5)
