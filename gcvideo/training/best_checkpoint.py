@@ -32,6 +32,8 @@ class BestCheckpoint(ModelCheckpoint):
             dirpath=folder,
             filename="best",
             monitor=by if validates and by != "latest" else None,
+            # Lightning would wait for a validation wherever check_val_every_n_epoch is not 1.
+            save_on_train_epoch_end=None if validates else True,
             mode="min" if by == "val/loss" else "max",
             # With it the next best would be best-v1.ckpt, and `--ckpt_path best` would find the old one.
             enable_version_counter=False,
@@ -42,4 +44,11 @@ class BestCheckpoint(ModelCheckpoint):
         data = getattr(trainer, "datamodule", None)
         if stage == "fit" and isinstance(data, VideoDataModule) and "validate" not in data.datasets:
             self.monitor = None
+            self._save_on_train_epoch_end = True
         super().setup(trainer, pl_module, stage)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the latest state, where the last epoch has no validation after which it would have been saved."""
+        super().on_train_end(trainer, pl_module)
+        if self.monitor is None and not self._should_skip_saving_checkpoint(trainer):
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))

@@ -32,9 +32,10 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 class PreciseBatchNorm(Callback):
     """Computes the batch-norm statistics before each evaluation of a `fit`, and so for the checkpoint that follows.
 
-    Without a validation, it does so at the end of each epoch. Next to a `WeightAveraging`, it must come later in the
-    list of callbacks: the statistics are then those of the averaged weights. Norms that the training does not update
-    (in eval mode, or frozen by Lightning's `BaseFinetuning`) keep their statistics.
+    Without a validation, it does so at the end of each epoch, and after a last epoch that has none. Next to a
+    `WeightAveraging`, it must come later in the list of callbacks: the statistics are then those of the averaged
+    weights. Norms that the training does not update (in eval mode, or frozen by Lightning's `BaseFinetuning`) keep
+    their statistics.
 
     Args:
         num_batches: N, training batches of each rank, at most those of an epoch; PySlowFast's recipes take 200. They
@@ -50,6 +51,7 @@ class PreciseBatchNorm(Callback):
             raise ValueError(f"precise_bn must be at least 1 or null, got {num_batches}")
         self.num_batches = num_batches
         self._norms: list[BatchNorm] = []
+        self._step = -1  # for whose weights the statistics are
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit":
@@ -58,11 +60,11 @@ class PreciseBatchNorm(Callback):
             raise UsageError("precise_bn reads the training videos again: fit with a VideoDataModule")
         if not any(isinstance(module, BatchNorm) for module in pl_module.modules()):
             raise UsageError("precise_bn would have no effect: the network has no batch norms")
-        averages = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-        if averages and not _validates(trainer):
+        every = trainer.check_val_every_n_epoch
+        if _averages(trainer) and (not _validates(trainer) or (every and (trainer.max_epochs or 0) % every)):
             raise UsageError(
-                "precise_bn needs a validation next to averaged weights (ema_decay), which are in place only then; "
-                "got trainer.limit_val_batches 0"
+                "precise_bn needs a validation after the last epoch next to averaged weights (ema_decay), which are in "
+                "place only then: expected validation videos, and max_epochs a multiple of check_val_every_n_epoch"
             )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -81,8 +83,16 @@ class PreciseBatchNorm(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not _validates(trainer):
             self._compute(trainer, pl_module)
+        elif 0 < trainer.max_steps <= trainer.global_step:
+            self.on_train_end(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """For the last checkpoint, where no validation has come after the last step."""
+        if self._step != trainer.global_step and not _averages(trainer):
+            self._compute(trainer, pl_module)
 
     def _compute(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._step = trainer.global_step
         count = min(self.num_batches, int(trainer.num_training_batches))
         # Hooks of compiled modules would be ignored: they are compiled already.
         with trainer.precision_plugin.forward_context(), torch.compiler.set_stance("force_eager"):
@@ -101,7 +111,12 @@ class PreciseBatchNorm(Callback):
 
 
 def _validates(trainer: pl.Trainer) -> bool:
-    return trainer.limit_val_batches != 0
+    datasets = trainer.datamodule.datasets  # type: ignore[attr-defined]
+    return trainer.limit_val_batches != 0 and "validate" in datasets
+
+
+def _averages(trainer: pl.Trainer) -> bool:
+    return any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
 
 
 def _batches(trainer: pl.Trainer, count: int) -> Iterator[Batch]:

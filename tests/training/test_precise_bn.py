@@ -17,6 +17,7 @@ from gcvideo.data.samplers import TrainSampler
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation
 from gcvideo.errors import UsageError
+from gcvideo.training.best_checkpoint import BestCheckpoint
 from gcvideo.training.optim import Optimization
 from gcvideo.training.precise_bn import PreciseBatchNorm
 from gcvideo.training.schedule import Schedule
@@ -25,10 +26,11 @@ from gcvideo.training.task import VideoTask
 BATCH = 3  # 12 training videos: 4 batches an epoch
 
 
+SETTINGS = {"clip": Clip(4, 1), "augment": Augmentation(32, (32, 36)), "batch_size": BATCH, "num_workers": 0}
+
+
 def data(manifest):
-    return VideoDataModule(
-        str(manifest), clip=Clip(4, 1), augment=Augmentation(32, (32, 36)), batch_size=BATCH, num_workers=0
-    )
+    return VideoDataModule(str(manifest), **SETTINGS)
 
 
 def task(module, **settings):
@@ -150,6 +152,43 @@ def test_the_training_does_not_notice(tmp_path, synthetic, settings):
     assert not any(same(running[name], statistics_[name]) for name in running)
 
 
+def without(manifest, split, folder):
+    """The manifest without the videos of a split."""
+    lines = [line for line in manifest.read_text().splitlines() if line.split(",")[2] != split]
+    path = folder / "manifest.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("every", "validates", "limit"),
+    ((1, True, {}), (2, True, {}), (1, False, {}), (2, False, {}), (1, True, {"max_steps": 10})),
+)
+def test_the_best_checkpoint_is_the_latest_with_its_statistics(tmp_path, synthetic, every, validates, limit):
+    """Also where there are no validation videos, and where none of them comes after the last step."""
+    manifest = synthetic if validates else without(synthetic, "val", tmp_path)
+    module = VideoDataModule(str(manifest), root=str(synthetic.parent), **SETTINGS)
+    model, best = task(module), BestCheckpoint(tmp_path / "checkpoints", "latest", validates=True)
+    settings = {"enable_checkpointing": True, "check_val_every_n_epoch": every, "limit_val_batches": 1.0, **limit}
+    trainer(tmp_path, PreciseBatchNorm(4), best, max_epochs=3, **settings).fit(model, module)
+    content = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
+    assert content["global_step"] == limit.get("max_steps", 12)
+    saved = task(module)
+    saved.load_state_dict(content["state_dict"])
+    assert same(dict(saved.named_parameters()), dict(model.named_parameters()))
+    if not limit:
+        assert_statistics(statistics(saved), expected_statistics(saved, batches(module, 3, 4)))
+    assert same(statistics(saved), statistics(model))
+
+
+def test_averages_need_a_validation_of_the_last_epoch(tmp_path, synthetic):
+    for settings in ({"limit_val_batches": 0}, {"max_epochs": 3, "check_val_every_n_epoch": 2}):
+        module = data(synthetic)
+        runner = trainer(tmp_path, EMAWeightAveraging(decay=0.5), PreciseBatchNorm(2), **settings)
+        with pytest.raises(UsageError, match="precise_bn needs a validation after the last epoch next to averaged"):
+            runner.fit(task(module), module)
+
+
 def test_a_resumed_run_has_the_same_statistics(tmp_path, synthetic):
     ends = []
     for parts in ((2,), (1, 2)):
@@ -213,7 +252,7 @@ def test_refusals(tmp_path, synthetic):
         PreciseBatchNorm(0)
     module = data(synthetic)
     model = task(module)
-    with pytest.raises(UsageError, match="needs a validation next to averaged weights"):
+    with pytest.raises(UsageError, match="needs a validation after the last epoch next to averaged weights"):
         trainer(tmp_path, EMAWeightAveraging(), PreciseBatchNorm(1), limit_val_batches=0).fit(model, module)
     with pytest.raises(UsageError, match="fit with a VideoDataModule"):
         trainer(tmp_path, PreciseBatchNorm(1)).fit(model, [])
