@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
@@ -55,6 +56,24 @@ def checkpoint_to_evaluate(run_dir: Path, requested: str | None) -> str:
     path = _named(folder, requested or "best")
     verify(path)
     return str(path)
+
+
+def refuse_other_labels(checkpoint: str, stored: dict[str, Any], separator: str | None) -> None:
+    """Refuse to resume with another kind of labels: the loss would be another.
+
+    Args:
+        checkpoint: path.
+        stored: settings of its model.
+        separator: of the labels in the data; None for one label each.
+
+    Raises:
+        UsageError: of one there may be several for each video, of the other not.
+    """
+    if stored.get("multi_label", False) != (separator is not None):
+        raise UsageError(
+            f"{checkpoint} was trained {'with' if separator is None else 'without'} data.label_separator: resume with "
+            f"its settings, or start from its weights with --model.weights"
+        )
 
 
 def refuse_other_classes(checkpoint: str, before: Sequence[str], names: Sequence[str]) -> None:

@@ -51,7 +51,7 @@ def export_parser() -> argparse.ArgumentParser:
     parser = verb_parser(
         "export",
         "Write a trained model as a file for other programs. ONNX and torch.export files have the normalisation, the "
-        "softmax and the class names inside, and are compared with the model before they are written.",
+        "softmax or sigmoids and the class names inside, and are compared with the model before they are written.",
     )
     parser.add_argument("source", help="folder of a run, or a checkpoint, such as runs/demo/checkpoints/best.ckpt")
     parser.add_argument("out", help="file to write; with --format hub a folder")

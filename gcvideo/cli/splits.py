@@ -105,19 +105,19 @@ def parse_shares(text: str) -> "Shares":
 
 def print_split(summary: "SplitSummary", options: "SplitOptions") -> None:
     """Numbers of videos, by class and split, and what to know about them, on stderr."""
-    from gcvideo.dataset_tools.dealing import PARTS
+    from gcvideo.dataset_tools.dealing import NO_CLASS, PARTS
 
     counts = summary.counts
     splits = sorted(next(iter(counts.values())), key=lambda split: (*PARTS, split).index(split))
     rows = counts if len(counts) <= _CLASSES_SHOWN else {}
     width = max(map(len, ("class", *rows)))
     lines = [f"{'class':{width}}" + "".join(f"{split or 'none':>8}" for split in splits)]
-    rows = rows | {"all": {split: sum(of_class[split] for of_class in counts.values()) for split in splits}}
+    rows = rows | {"all": {split: summary.totals.get(split, 0) for split in splits}}
     lines += [
         f"{label:{width}}" + "".join(f"{numbers[split]:>8}" for split in splits) for label, numbers in rows.items()
     ]
     for part in options.shares.positive():
-        lacking = [label for label in counts if not counts[label].get(part)]
+        lacking = [label for label in counts if not counts[label].get(part) and label != NO_CLASS]
         if lacking:
             shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
             lines.append(f"warning: too few sources for a video in {part}: {shown}")

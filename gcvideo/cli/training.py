@@ -30,6 +30,7 @@ from gcvideo.cli.checkpoints import (
     checkpoint_to_evaluate,
     checkpoint_to_resume,
     refuse_other_classes,
+    refuse_other_labels,
 )
 from gcvideo.cli.config_files import check_config_files
 from gcvideo.cli.quiet import silence_foreign_messages
@@ -142,6 +143,8 @@ class GcvideoCLI(LightningCLI):
         self.set_by_user = parser.parse_args(args, defaults=False)[self.verb]  # command line and files only
         check_values(self.verb, self.config[self.verb])  # here, because Lightning sets the seed next
         check_block_options(self._parser(self.verb), self.config[self.verb].model)
+        if self.config[self.verb].data.label_separator is None:
+            _refuse_lost_separator(args)
 
     def _parse_ckpt_path(self) -> None:
         """Replaces Lightning's, in which the checkpoint silently wins over the command line."""
@@ -162,7 +165,9 @@ class GcvideoCLI(LightningCLI):
         if self.verb != "fit":
             stored_names = self._adopt_settings(config)
         elif config.ckpt_path is not None:
-            stored_names = read_settings(config.ckpt_path)["model"]["class_names"]
+            stored = read_settings(config.ckpt_path)["model"]
+            stored_names = stored["class_names"]
+            refuse_other_labels(config.ckpt_path, stored, config.data.label_separator)
         self._choose_labels(config)
         if config.model.class_names is None:
             names = config.data.class_names
@@ -271,6 +276,17 @@ def _look_up(settings: dict[str, Any], key: str) -> tuple[bool, Any]:
             return False, None
         value = value[part]
     return True, value
+
+
+def _refuse_lost_separator(args: Sequence[str]) -> None:
+    """Refuse a separator that YAML reads as nothing."""
+    option = "--data.label_separator"
+    for index, argument in enumerate(args):
+        value = argument.removeprefix(f"{option}=") if argument.startswith(f"{option}=") else None
+        if argument == option and index + 1 < len(args):
+            value = args[index + 1]
+        if value not in (None, "null"):
+            raise UsageError(f"data.label_separator {value} means nothing in YAML: quote it twice, '\"{value}\"'")
 
 
 def check_block_options(parser: LightningArgumentParser, model: Namespace) -> None:

@@ -38,16 +38,18 @@ class Difference(NamedTuple):
 
 
 class ClassRow(NamedTuple):
-    """A class: its number of videos, and the top-1 of each run in the order of the runs."""
+    """A class: its number of videos, and the accuracy of each run in the order of the runs: top-1 or, where videos may
+    have several classes, average precision.
+    """
 
     name: str
     videos: int
-    top1: list[float]
+    accuracy: list[float]
 
     @property
     def spread(self) -> float:
         """Difference of the best and the worst run."""
-        return max(self.top1) - min(self.top1)
+        return max(self.accuracy) - min(self.accuracy)
 
 
 class DifferentVideo(NamedTuple):
@@ -95,7 +97,7 @@ class Comparison:
     def class_top1(self) -> dict[str, dict[str, ClassTop1]]:
         """Run -> class -> top-1 and number of videos, for figures."""
         return {
-            run.name: {row.name: ClassTop1(row.top1[number], row.videos) for row in self.classes}
+            run.name: {row.name: ClassTop1(row.accuracy[number], row.videos) for row in self.classes}
             for number, run in enumerate(self.runs)
         }
 
@@ -164,9 +166,13 @@ def _classes(runs: list[RunResults]) -> list[ClassRow]:
             by_class.setdefault(name, []).append(path)
     rows = []
     for name, of_class in sorted(by_class.items()):
-        top1 = [sum(run.answers[path].is_right for path in of_class) / len(of_class) for run in runs]
-        rows.append(ClassRow(name, len(of_class), top1))
+        accuracy = [run.precisions.get(name, _share_right(run, of_class)) for run in runs]
+        rows.append(ClassRow(name, len(of_class), accuracy))
     return sorted(rows, key=lambda row: -row.spread)
+
+
+def _share_right(run: RunResults, paths: Sequence[str]) -> float:
+    return sum(run.answers[path].is_right for path in paths) / len(paths)
 
 
 def _different_videos(runs: list[RunResults]) -> list[DifferentVideo]:

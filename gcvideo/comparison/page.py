@@ -19,7 +19,7 @@ class Card(NamedTuple):
     """A run at the top of the page."""
 
     accuracy: float
-    interval: Interval
+    interval: Interval | str
     name: str
 
 
@@ -37,7 +37,7 @@ def render_page(comparison: Comparison) -> str:
     return render(
         "comparison/page.html.j2",
         title=f"{len(runs)} runs on {len(runs[0].answers):,} videos",
-        cards=[Card(*run.accuracies["video_top1"], run.name) for run in runs],
+        cards=[_card(run) for run in runs],
         accuracies=accuracy_table(runs),
         differences=difference_table(comparison),
         curves=image(plot_curves(curves, baseline), "validation curves") if curves else None,
@@ -49,11 +49,17 @@ def render_page(comparison: Comparison) -> str:
     )
 
 
+def _card(run: RunResults) -> Card:
+    name, (accuracy, interval) = next(iter(run.accuracies.items()))
+    return Card(accuracy, interval or "", run.name if name == "video_top1" else f"{run.name}, {ACCURACIES[name]}")
+
+
 def accuracy_table(runs: list[RunResults]) -> Table:
     """The accuracies of every run with their intervals."""
     rows = []
     for run in runs:
-        cells = [f"{value:.3f} ({interval})" for value, interval in run.accuracies.values()]
+        both = run.accuracies.values()
+        cells = [f"{value:.3f} ({interval})" if interval else f"{value:.3f}" for value, interval in both]
         rows.append([run.name, *cells, run.views])
     header = ["run", *(ACCURACIES[key] for key in runs[0].accuracies), "views"]
     return Table(header, rows, "Ranges are 95 % intervals over the draw of the test videos.")
@@ -77,7 +83,7 @@ def difference_table(comparison: Comparison) -> Table:
 
 def _class_table(comparison: Comparison) -> Table:
     rows = [
-        [row.name, str(row.videos), *(f"{top1:.3f}" for top1 in row.top1), f"{row.spread:.3f}"]
+        [row.name, str(row.videos), *(f"{value:.3f}" for value in row.accuracy), f"{row.spread:.3f}"]
         for row in comparison.classes
     ]
     return Table(["class", "videos", *(run.name for run in comparison.runs), "spread"], rows, "")

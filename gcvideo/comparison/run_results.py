@@ -34,7 +34,8 @@ class RunResults:
         data: name and split of the data set that was tested.
         views: of a video, such as "10 x 3".
         checkpoint: path of the weights.
-        accuracies: name -> value and 95 % interval, of those in `ACCURACIES` that the report has.
+        accuracies: name -> value and 95 % interval, if it has one, of those in `ACCURACIES` that the report has.
+        precisions: class -> average precision, where videos may have several classes.
         answers: video -> what the run says.
         curves: of its training.
     """
@@ -44,13 +45,19 @@ class RunResults:
     data: str
     views: str
     checkpoint: str
-    accuracies: dict[str, tuple[float, Interval]]
+    accuracies: dict[str, tuple[float, Interval | None]]
+    precisions: dict[str, float]
     answers: dict[str, Answer]
     curves: Curves
 
 
-ACCURACIES = {"video_top1": "video top-1", "mean_class_top1": "mean of the classes' top-1", "clip_top1": "clip top-1"}
-"""Keys of report.json, and their names in tables."""
+ACCURACIES = {
+    "mean_average_precision": "mAP",
+    "video_top1": "video top-1",
+    "mean_class_top1": "mean of the classes' top-1",
+    "clip_top1": "clip top-1",
+}
+"""Keys of report.json, and their names in tables; the first that a run has is its main one."""
 
 
 def read_run(folder: Path, name: str, split: str | None = None) -> RunResults:
@@ -77,16 +84,22 @@ def read_run(folder: Path, name: str, split: str | None = None) -> RunResults:
             data=f"{data.get('name', 'unknown')}, split {data.get('split', 'unknown')}",
             views=f"{int(views['temporal'])} x {int(views['spatial'])}",
             checkpoint=str(report["checkpoint"]),
-            accuracies={
-                key: (float(report[key]), Interval(*map(float, report[f"{key}_interval"])))
-                for key in ACCURACIES
-                if key in report
+            accuracies={key: _accuracy(report, key) for key in ACCURACIES if report.get(key) is not None},
+            precisions={
+                row["name"]: float(row["average_precision"])
+                for row in report.get("per_class", ())
+                if row.get("average_precision") is not None
             },
             answers=_read_answers(predictions, data.get("label_separator")),
             curves=read_curves(folder / "metrics"),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{folder}: unexpected content of {numbers.name} or {predictions.name}: {error!r}") from error
+
+
+def _accuracy(report: dict[str, Any], key: str) -> tuple[float, Interval | None]:
+    bounds = report.get(f"{key}_interval")
+    return float(report[key]), None if bounds is None else Interval(*map(float, bounds))
 
 
 def _read_answers(path: Path, separator: str | None) -> dict[str, Answer]:

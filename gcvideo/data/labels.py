@@ -73,9 +73,11 @@ def class_names_of(cells: Iterable[str], separator: str | None = None) -> list[s
     Sorted by name, classes have the usual order of Kinetics (0 is 'abseiling').
 
     Raises:
-        ManifestError: too many.
+        ManifestError: too many, or none: of videos that may have several labels, none has any.
     """
     names = {label for cell in set(cells) for label in labels_in(cell, separator)}
+    if not names:
+        raise ManifestError("no video has a label: expected at least two classes")
     # At most 6 digits: a label like 99999999999 is a name, not the length of a list of names.
     are_indices = all(name.isdecimal() and name.isascii() and len(name) < 7 for name in names)
     number = max(int(name) for name in names) + 1 if are_indices else len(names)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gcvideo.data.labels import labels_in
+from gcvideo.data.listing import ManifestError
 
 
 class Targets(NamedTuple):
@@ -32,6 +33,9 @@ def targets_of(cells: Sequence[str], names: Sequence[str], separator: str | None
         cells: as written in the manifest.
         names: of the K classes.
         separator: of the labels in a cell; None for one label each.
+
+    Raises:
+        ManifestError: the name of a class contains the separator, so that it could not be told from two classes.
     """
     index_of = {str(index): index for index in range(len(names))}
     index_of |= {name: index for index, name in enumerate(names)}
@@ -39,6 +43,8 @@ def targets_of(cells: Sequence[str], names: Sequence[str], separator: str | None
         indices = [index_of.get(label, -1) for label in cells]
         bad = {row: cells[row] for row, index in enumerate(indices) if index < 0} if -1 in indices else {}
         return Targets(indices, bad)
+    if (torn := next((name for name in names if separator in name), None)) is not None:
+        raise ManifestError(f"expected class names without data.label_separator {separator!r}, got {torn!r}")
     rows = np.zeros((len(cells), len(names)), dtype=bool)
     unknown: dict[int, str] = {}
     for row, cell in enumerate(cells):

@@ -20,6 +20,9 @@ from gcvideo.errors import UsageError
 
 PARTS = ("train", "val", "test")
 
+NO_CLASS = "(none)"
+"""What videos without any label are dealt as. It need not be in every part."""
+
 _SCARCE = ("train", "test", "val")
 """Which parts a class has that has fewer groups than there are parts."""
 
@@ -84,7 +87,7 @@ def _drawn(seed: int, group: str) -> bytes:
 
 
 def _refuse_single_groups(num_videos: Mapping[str, int], num_groups: Mapping[str, int]) -> None:
-    single = [label for label in sorted(num_groups) if num_groups[label] < 2]
+    single = [label for label in sorted(num_groups) if num_groups[label] < 2 and label != NO_CLASS]
     if not single:
         return
     shown = ", ".join(f"{label!r} ({num_videos[label]} video(s) of 1 source)" for label in single[:5])

@@ -89,7 +89,7 @@ def _of_one_video(entry: Entry, facts: VideoFacts, min_frames: int, classes: set
     # are indices can't be compared with it.
     folders = PurePosixPath(entry.name).parent.parts
     folder = next((folder for folder in reversed(folders) if _plain(folder) in classes), "")
-    if folder and _plain(folder) not in map(_plain, entry.classes) and not entry.label.isdigit():
+    if folder and _plain(folder) not in map(_plain, entry.classes) and not all(map(str.isdigit, entry.classes)):
         yield Finding("mislabelled", entry.name, f"labelled {entry.label!r} in a folder {folder!r}")
 
 

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gcvideo.dataset_tools.dealing import Shares, deal
+from gcvideo.dataset_tools.dealing import NO_CLASS, Shares, deal
 from gcvideo.dataset_tools.entries import Entry, read_entries
 from gcvideo.errors import UsageError
 from gcvideo.files import csv_text, write_text
 
 GROUP = "group"
 """Column of the groups, unless another is named."""
-NO_CLASS = "(none)"
-"""What videos without any label are dealt as."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +59,15 @@ class SplitSummary:
     """What was written.
 
     Attributes:
-        counts: class -> split -> number of videos, all splits.
+        counts: class -> split -> number of videos, all splits; a video of several classes counts for each.
+        totals: split -> number of videos.
         num_groups: of several videos each.
         torn: file names' sources (YouTube ids, UCF-101 groups) that are in several splits, because no group was known.
         root: folder of the videos if it does not contain the manifest's paths; they are then absolute.
     """
 
     counts: dict[str, dict[str, int]]
+    totals: dict[str, int]
     num_groups: int
     torn: list[str]
     root: Path | None
@@ -104,6 +104,7 @@ def split_manifest(source: Path, out: Path, options: SplitOptions, root: Path | 
     sizes = Counter(groups[index] for index in chosen)
     return SplitSummary(
         _counts(entries),
+        dict(Counter(entry.split for entry in entries)),
         sum(number > 1 for number in sizes.values()),
         _torn([entry for entry in entries if not entry.columns.get(column)]),
         None if is_below else (root or (source if source.is_dir() else source.parent)).absolute(),

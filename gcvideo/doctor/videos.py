@@ -9,7 +9,7 @@ from gcvideo.data.datamodule import VideoDataModule
 from gcvideo.data.dataset import EvalDataset, TrainDataset
 from gcvideo.data.decode import VideoDecodeError
 from gcvideo.doctor.finding import Finding
-from gcvideo.training.metrics import true_classes
+from gcvideo.training.metrics import class_counts
 
 SAMPLE = 16
 """Videos of each split that are decoded."""
@@ -19,7 +19,7 @@ def splits(data: VideoDataModule) -> Iterator[Finding]:
     """Numbers of videos, and classes that have none. `data` is set up for "fit"."""
     counts = {}
     for stage, dataset in data.datasets.items():
-        counts[stage] = true_classes(dataset.videos.labels.long(), len(data.class_names)).sum(dim=0)
+        counts[stage] = class_counts(dataset.videos.labels, len(data.class_names))
         empty = [data.class_names[index] for index in (counts[stage] == 0).nonzero().flatten().tolist()]
         text = f"{len(dataset)} videos of {len(data.class_names) - len(empty)} classes"
         if empty:

@@ -70,10 +70,13 @@ def refuse_difference(path: object, found: Tensor, expected: Tensor) -> float:
 
 
 def metadata_of(recognizer: Recognizer) -> dict[str, str]:
-    """What a user of the file must know: class names, and which frames and which part of them a clip takes."""
+    """What a user of the file must know: class names, whether a clip may have several of them, and which frames and
+    which part of them a clip takes.
+    """
     return {
         "name": recognizer.name,
         "class_names": json.dumps(recognizer.class_names),
+        "multi_label": json.dumps(recognizer.task.multi_label),
         "clip": json.dumps(asdict(recognizer.clip)),
         "views": json.dumps(asdict(recognizer.views)),
         "gcvideo": __version__,

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from gcvideo.data.decode import DEFAULT_DECODER, DecoderName
+from gcvideo.data.labels import check_separator
 from gcvideo.data.memory import check_item
 from gcvideo.data.sampling import Clip
 from gcvideo.data.transforms import Augmentation, Views
@@ -66,6 +67,9 @@ def load(
     check_item("views", resolved.temporal * resolved.spatial, clip.frames, resolved.size or 0)
     task = load_task(checkpoint, net).eval().to(device_of(device))
     separator = settings.get("label_separator")
+    if separator is not None and not isinstance(separator, str):
+        raise UsageError(f"{checkpoint}: expected a label_separator that is text, got {separator!r}")
+    check_separator(separator)
     return Recognizer(task, clip, resolved, name_of(checkpoint), checkpoint, decoder, separator)
 
 

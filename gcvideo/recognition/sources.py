@@ -43,6 +43,6 @@ def find_videos(
             raise UsageError(f"--split selects rows of a manifest (.csv or .txt), got {path}")
         return Source(videos_at(str(path)), False)
     labels = {label for cell in set(read_rows(Path(path)).labels) for label in labels_in(cell, label_separator)}
-    are_classes = labels <= {*class_names, *map(str, range(len(class_names)))}
-    names = class_names if are_classes else None
+    are_classes = bool(labels) and labels <= {*class_names, *map(str, range(len(class_names)))}
+    names = class_names if are_classes or not labels else None
     return Source(read_manifest(path, split, class_names=names, label_separator=label_separator), are_classes)

@@ -22,7 +22,7 @@ RESULTS = ("report.json", "predictions.csv")
 
 
 class ClassTop1(NamedTuple):
-    """Top-1 of a class, and its number of videos."""
+    """Top-1 (or average precision) of a class, and its number of videos."""
 
     top1: float
     videos: int
@@ -104,7 +104,13 @@ def read_outcomes(sweep: Sweep) -> dict[Run, Outcome]:
 
 def _classes(report: Mapping[str, Any]) -> dict[str, ClassTop1]:
     rows = [row for row in report.get("per_class", ()) if row["videos"]]
-    return {row["name"]: ClassTop1(row["top1"], row["videos"]) for row in rows}
+    return {row["name"]: ClassTop1(_accuracy_of(row), row["videos"]) for row in rows}
+
+
+def _accuracy_of(row: Mapping[str, Any]) -> float:
+    """Top-1 of a class or, where videos may have several classes, its average precision."""
+    precision = row.get("average_precision")
+    return float(row["top1"] if precision is None else precision)
 
 
 def _read_predictions(path: Path, separator: str | None) -> dict[str, bool]:

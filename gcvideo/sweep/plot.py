@@ -54,7 +54,7 @@ def _plot_difference(axes: Axes, height: int, row: Row) -> None:
 
 
 def plot_curves(curves: Mapping[str, Sequence[Curves]], baseline: str) -> bytes:
-    """Validation loss and top-1 over epochs: a thin line for each seed, a thick one for their mean.
+    """Validation loss and top-1 (or mAP) over epochs: a thin line for each seed, a thick one for their mean.
 
     Args:
         curves: variant -> curves of each of its seeds.
@@ -62,7 +62,9 @@ def plot_curves(curves: Mapping[str, Sequence[Curves]], baseline: str) -> bytes:
     """
     figure = Figure(figsize=(10, 3.4))
     panels = figure.subplots(1, 2)
-    for axes, curve, title in zip(panels, ("val/loss", "val/video_top1"), ("loss", "top-1"), strict=True):
+    has_map = any("val/video_map" in one for by_seed in curves.values() for one in by_seed)
+    accuracy = ("val/video_map", "mAP") if has_map else ("val/video_top1", "top-1")
+    for axes, (curve, title) in zip(panels, (("val/loss", "loss"), accuracy), strict=True):
         for (variant, by_seed), colour in zip(curves.items(), _colours(curves, baseline), strict=False):
             seeds = [dict(one[curve]) for one in by_seed if curve in one]  # of each, epoch -> value
             for points in seeds:

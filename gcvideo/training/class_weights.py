@@ -1,10 +1,10 @@
 """Weights of the classes in the training loss."""
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 
 from gcvideo.errors import UsageError
+from gcvideo.training.metrics import class_counts
 
 
 def balanced_weights(trainer: pl.Trainer, num_classes: int) -> Tensor:
@@ -27,11 +27,12 @@ def weights_of(labels: Tensor, num_classes: int) -> Tensor:
     """Weights [K] for videos with these labels.
 
     With one class each, labels [N]: N / (classes with videos x videos of the class); their mean over the videos is 1.
-    With several, labels [N, K]: videos without the class / videos of the class, so that both weigh the same.
+    With several, labels [N, K]: videos without the class / videos of the class, so that both weigh the same; no number
+    is taken below 1.
     """
     if labels.ndim == 2:
         positive = labels.sum(dim=0)
-        return (len(labels) - positive) / positive.clamp(min=1)
-    counts = torch.bincount(labels.long(), minlength=num_classes)
+        return (len(labels) - positive).clamp(min=1) / positive.clamp(min=1)
+    counts = class_counts(labels, num_classes)
     present = int((counts > 0).sum())
     return len(labels) / (present * counts.clamp(min=1)).float()  # a class without videos is never a label

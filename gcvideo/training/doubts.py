@@ -64,7 +64,8 @@ class Doubts(Callback):
         if trainer.sanity_checking or not _is_late(trainer):
             return
         task = cast(VideoTask, pl_module)
-        self._warn("collapse", doubt_of_predictions(*task.evaluation.classes.compute(), task.class_names))
+        if not task.multi_label:  # else a frequent class may score highest everywhere
+            self._warn("collapse", doubt_of_predictions(*task.evaluation.classes.compute(), task.class_names))
         if self._norms and self._batches and trainer.state.fn == "fit" and "modes" not in self._told:
             with trainer.precision_plugin.forward_context(), torch.compiler.set_stance("force_eager"):
                 right = _right_in_both_modes(task, self._norms, self._batches)

@@ -27,6 +27,11 @@ def true_classes(labels: Tensor, num_classes: int) -> Tensor:
     return labels.bool() if labels.ndim == 2 else F.one_hot(labels, num_classes).bool()
 
 
+def class_counts(labels: Tensor, num_classes: int) -> Tensor:
+    """How many videos are of each class, int64 [K], from class indices [N] or truth values [N, K]."""
+    return labels.sum(dim=0) if labels.ndim == 2 else torch.bincount(labels, minlength=num_classes)
+
+
 def num_better(logits: Tensor, labels: Tensor) -> Tensor:
     """Number of other classes that score at least as high as the true one, in each view.
 
@@ -34,7 +39,7 @@ def num_better(logits: Tensor, labels: Tensor) -> Tensor:
     same score has recognised nothing. So does NaN, which is neither higher nor lower.
 
     Of several true classes the best one counts: 0 says that the class with the highest score is one of them. A video
-    without any is never right.
+    without any is never right, neither in top-1 nor in top-5.
 
     Every accuracy of gcvideo, printed or in a report, is counted from these numbers.
 
@@ -48,7 +53,8 @@ def num_better(logits: Tensor, labels: Tensor) -> Tensor:
     is_true = true_classes(labels, logits.shape[2])[:, None]  # [B, 1, K]
     true_logit = logits.masked_fill(~is_true, -math.inf).amax(dim=2, keepdim=True)  # [B, V, 1]
     not_worse = ~(logits < true_logit)
-    return (not_worse & ~is_true).sum(dim=2)
+    better = (not_worse & ~is_true).sum(dim=2)
+    return better if labels.ndim == 1 else better.masked_fill(~is_true.any(dim=2), max(logits.shape[2], 5))
 
 
 def is_correct(scores: Tensor, label: int | Tensor) -> bool:
@@ -210,7 +216,7 @@ class ClassCounts(Metric):
     def update(self, results: VideoResults) -> None:
         """Add videos."""
         num_classes = len(self.labels)
-        self.labels += true_classes(results.labels, num_classes).sum(dim=0)
+        self.labels += class_counts(results.labels, num_classes)
         self.predicted += torch.bincount(predicted_classes(results.scores, results.labels), minlength=num_classes)
 
     def compute(self) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,9 +11,15 @@ import torch
 import gcvideo
 from gcvideo.cli.main import main
 from gcvideo.comparison.comparison import compare_runs
+from gcvideo.comparison.page import accuracy_table, render_page
+from gcvideo.errors import UsageError
+from gcvideo.recognition.loading import save
 from gcvideo.recognition.recognizer import Span
 from gcvideo.recognition.timeline import Timeline, segments_of, segments_of_each, smooth
 from gcvideo.recognition.timeline_plot import plot
+from gcvideo.training.doubts import Doubts
+from gcvideo.training.metrics import results_of
+from gcvideo.training.task import VideoTask
 
 TINY = [
     "--model.network=slowonly_tiny", "--model.blocks=gc", "--model.block.at={res4: [0]}", "--data.clip.frames=4",
@@ -114,11 +122,54 @@ def test_exported_files_and_packages_agree_with_the_model(runs, manifest, tmp_pa
     capfd.readouterr()
 
 
+def test_a_resumed_run_keeps_its_kind_of_labels(runs, synthetic, capfd):
+    data = [f"--data.manifest={synthetic}", "--accept_changes=true", "--ckpt_path=auto", *TINY]
+    names = f"--data.class_names={json.dumps(sorted(CLASSES))}"
+    assert main(["fit", f"--runs_dir={runs}", "--name=seed0", names, *data]) == 2
+    assert "was trained with data.label_separator: resume with its settings" in capfd.readouterr().err
+
+
+def test_videos_without_labels_have_no_accuracy(runs, manifest, capfd):
+    path = manifest.with_name("unlabelled.csv")
+    path.write_text(f"path,label\n{min((manifest.parent / 'test').glob('*.mp4')).relative_to(manifest.parent)},\n")
+    assert (
+        main(["predict", str(path), "--name", "seed0", "--runs_dir", str(runs), "--device", "cpu", "--workers", "0"])
+        == 0
+    )
+    assert capfd.readouterr().err == "1 of 1 videos labelled\n"
+
+
+def test_a_package_of_a_stranger_is_checked(runs, tmp_path):
+    recognizer = gcvideo.load(runs / "seed0", device="cpu")
+    for number, separator in enumerate(("", 5, "\n")):
+        save(replace(recognizer, label_separator=separator), tmp_path / f"{number}.safetensors")
+        with pytest.raises(UsageError, match="label_separator"):
+            gcvideo.load(tmp_path / f"{number}.safetensors", device="cpu")
+
+
+def test_a_frequent_class_is_no_collapse(recwarn):
+    """It scores highest in all videos, and every third has it."""
+    task = VideoTask(["a", "b"], "slowonly_tiny", multi_label=True)
+    labels = torch.tensor([[True, False], [False, True], [False, True]] * 10)
+    task.evaluation.add(results_of(torch.arange(30), labels, torch.tensor([1.0, 0.0]).expand(30, 1, 2)))
+    trainer = SimpleNamespace(sanity_checking=False, state=SimpleNamespace(fn="validate"), callbacks=[])
+    Doubts().on_validation_epoch_end(trainer, task)
+    assert not [warning for warning in recwarn if "are predicted to be" in str(warning.message)]
+
+
 def test_runs_compare_by_their_right_videos(runs):
     comparison = compare_runs([runs / "seed0", runs / "seed1"])
+    table = accuracy_table(comparison.runs)
+    assert table.header[:3] == ["run", "mAP", "video top-1"]
+    page = render_page(comparison)
+    assert "seed1, mAP" in page
     for run, folder in zip(comparison.runs, ("seed0", "seed1")):
         report = json.loads((runs / folder / "report.json").read_text())
         assert sum(answer.is_right for answer in run.answers.values()) / 6 == pytest.approx(report["video_top1"])
+        assert run.accuracies["mean_average_precision"] == (report["mean_average_precision"], None)
+        precisions = {row["name"]: row["average_precision"] for row in report["per_class"]}
+        number = comparison.runs.index(run)
+        assert {row.name: row.accuracy[number] for row in comparison.classes} == pytest.approx(precisions)
     assert sorted(row.name for row in comparison.classes) == sorted(CLASSES)
 
 
@@ -141,6 +192,8 @@ def test_analysis_counts_a_video_for_each_of_its_classes(runs, tmp_path, capfd):
         ("fit", ["--model.multi_label=true"], "does not go with data.label_separator None"),
         ("fit", ["--best_by=val/video_map"], "best_by val/video_map is for videos with several labels"),
         ("fit", ["--data.label_separator="], "data.label_separator is empty: leave it out"),
+        ("fit", ["--data.label_separator", "#"], "data.label_separator # means nothing in YAML: quote it twice"),
+        ("fit", ["--data.label_separator=~"], "data.label_separator ~ means nothing in YAML: quote it twice"),
         ("test", ["--model.multi_label=false"], "model.multi_label False does not go with data.label_separator ';'"),
     ),
 )

@@ -67,7 +67,7 @@ def test_differences_classes_and_videos(runs):
     assert better.difference == 8 / 40
     assert better.p == pytest.approx(2 * stats.binomtest(8, 8).pvalue)  # two comparisons: Holm
     assert (same.run, same.difference, same.p, same.verdict) == ("again", 0.0, 1.0, "not significant")
-    assert [(row.name, row.videos, row.top1) for row in comparison.classes] == [
+    assert [(row.name, row.videos, row.accuracy) for row in comparison.classes] == [
         ("x", 20, [0.5, 0.9, 0.5]),
         ("y", 20, [0.75, 0.75, 0.75]),
     ]

@@ -92,6 +92,20 @@ def test_a_separator_that_can_not_be_one(manifest, separator):
         read_class_names(manifest, separator)
 
 
+def test_names_that_contain_the_separator_are_refused(manifest):
+    with pytest.raises(ManifestError, match="class names without data.label_separator '_', got 'long_jump'"):
+        read_manifest(manifest, label_separator="_", class_names=["long_jump", "run"])
+
+
+def test_no_label_at_all(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    path = tmp_path / "manifest.csv"
+    path.write_text("path,label\na.mp4,|\n")
+    with pytest.raises(ManifestError, match="no video has a label: expected at least two classes"):
+        read_class_names(path, "|")
+    assert read_manifest(path, label_separator="|", class_names=["x", "y"]).labels.tolist() == [[False, False]]
+
+
 def test_batches_have_truth_values():
     frames = torch.zeros((2, 3, 4, 8, 8), dtype=torch.uint8)
     rows = torch.tensor([[True, False, True], [False, False, False]])

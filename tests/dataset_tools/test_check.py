@@ -141,6 +141,12 @@ def test_several_labels_count_each(folder, tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_indices_of_several_classes_contradict_no_folder():
+    facts = VideoFacts(20, 10.0, 64, 64, "h264", {}, "")
+    entries = [Entry("", f"{folder}/a.mp4", "0_1", "train", {}, "_") for folder in "012"]
+    assert "mislabelled" not in {finding.kind for finding in find(entries, [facts] * 3, 8)}
+
+
 def test_pairs_of_two_splits_or_labels_come_first():
     looks = [f"{number:04x}" * 12 for number in (1, 1, 0xFF0, 0xFF0, 0xABCD, 0xABCD)]
     rows = [("a", "x", "train"), ("b", "x", "train"), ("c", "x", "train"), ("d", "y", "train"), ("e", "x", "train"),

@@ -132,8 +132,17 @@ def test_each_of_several_labels_is_in_proportion(tmp_path, capsys):
         assert (name, total) == (label, sum(map(int, numbers)))
         for number, share in zip(numbers, (2, 4, 4)):
             assert abs(int(number) - total / share) <= 1, name
+    assert [sum(map(int, table[5][1:])), table[5][0]] == [40, "all"]
     of_train = read_manifest(out, "train", label_separator="|").labels.sum(0)
     assert of_train.tolist() == [int(numbers) for _, numbers, *_ in table[2:5]]
+
+
+def test_a_single_video_without_a_label_hinders_nothing(tmp_path, capsys):
+    rows = ["path,label", *(f"{number}.mp4,{'' if number == 0 else 'run'}" for number in range(7))]
+    (tmp_path / "all.csv").write_text("\n".join(rows) + "\n")
+    arguments = [str(tmp_path / "all.csv"), str(tmp_path / "split.csv"), "--parts", "60/20/20"]
+    assert main(["split", *arguments, "--label_separator", "|"]) == 0
+    assert "too few sources" not in capsys.readouterr().err
 
 
 def test_sources_that_only_names_tell_are_hinted_at(tmp_path, capsys):

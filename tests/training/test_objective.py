@@ -66,7 +66,9 @@ def test_smoothing_and_weights_of_several_classes(logits, several):
 def test_balanced_weights_make_both_answers_equally_heavy():
     rows = torch.tensor([[True, False], [False, False], [False, False], [False, True]])
     assert weights_of(rows, 2).tolist() == [3.0, 3.0]
-    assert weights_of(torch.tensor([[True, False]]), 2).tolist() == [0.0, 1.0]  # of the second no video is positive
+    assert weights_of(torch.tensor([[True, False]] * 5), 2).tolist() == pytest.approx(
+        [1 / 5, 5.0]
+    )  # all have one, none the other
 
 
 def test_one_of_one_class_is_the_case_of_one_class(logits):
@@ -81,7 +83,7 @@ def test_one_of_one_class_is_the_case_of_one_class(logits):
 def test_any_true_class_is_right_unless_another_ties():
     scores = torch.tensor([[0.9, 0.8, 0.1], [0.5, 0.5, 0.2], [0.1, 0.2, 0.3], [0.9, 0.1, 0.1]])
     rows = torch.tensor([[1, 0, 1], [1, 0, 0], [1, 1, 1], [0, 0, 0]]).bool()
-    assert num_better(scores[:, None], rows)[:, 0].tolist() == [0, 1, 0, 3]
+    assert num_better(scores[:, None], rows)[:, 0].tolist() == [0, 1, 0, 5]  # without a class wrong in top-5 as well
     assert predicted_classes(scores, rows).tolist() == [0, 1, 2, 0]
     assert [is_correct(score, row) for score, row in zip(scores, rows)] == [True, False, True, False]
 
