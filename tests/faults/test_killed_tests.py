@@ -59,7 +59,7 @@ class Command:
         output, _ = self.process.communicate(timeout=240)
         assert self.process.returncode == 0, output
         report = json.loads((self.folder / "report.json").read_text())
-        del report["written"], report["config"]["trainer"]["devices"]
+        del report["written"], report["test_config"]["trainer"]["devices"]
         assert not (self.folder / "test-progress").exists()
         return output, report, (self.folder / "predictions.csv").read_bytes()
 
