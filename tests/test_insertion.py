@@ -256,6 +256,7 @@ def test_the_dry_run_changes_nothing():
     assert all(not module._forward_hooks for module in (host[0], host[1]))
 
 
+@pytest.mark.slow
 def test_networks_that_differ_by_their_blocks_compile_apart():
     """torch.compile would by default run the second by the graph of the first."""
     torch._dynamo.reset()

@@ -165,6 +165,7 @@ def check_supports(device: str) -> None:
 CHECKS = (check_all, check_splits, check_extremes, check_supports)
 
 
+@pytest.mark.slow
 def test_interpreter():
     """In a process of its own: triton reads TRITON_INTERPRET when a kernel is defined."""
     pytest.importorskip("triton")

@@ -42,6 +42,7 @@ def fitted(synthetic, tmp_path_factory):
     return folder, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_a_fit_prints_a_line_for_each_epoch_and_what_is_next(fitted):
     folder, out, error = fitted
     lines = out.splitlines()
@@ -59,6 +60,7 @@ def test_a_fit_prints_a_line_for_each_epoch_and_what_is_next(fitted):
     assert not FOREIGN.search(out + error), out + error
 
 
+@pytest.mark.slow
 def test_what_the_fit_took_is_recorded(fitted):
     facts = read_fit_facts(fitted[0] / "all runs" / "run")
     assert (facts.epochs, facts.steps, facts.device) == (EPOCHS, EPOCHS * 4, "CPU")
@@ -67,6 +69,7 @@ def test_what_the_fit_took_is_recorded(fitted):
     assert 0 <= facts.best <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_test_is_quiet_and_its_report_knows_the_training(fitted):
     folder, *_ = fitted

@@ -105,6 +105,7 @@ def test_predictions_are_probabilities_of_their_own(runs, manifest, tmp_path, ca
     assert max(abs(total - 1) for total in sums) > 0.01
 
 
+@pytest.mark.slow
 def test_exported_files_and_packages_agree_with_the_model(runs, manifest, tmp_path, capfd):
     """The export itself compares its file with the model."""
     for name in ("model.onnx", "model.safetensors"):

@@ -42,6 +42,7 @@ def test_import_and_help_need_only_the_standard_library(tmp_path, code, argument
     assert {name.partition(".")[0] for name in names} - {"__mp_main__", *sys.stdlib_module_names} == {"gcvideo"}
 
 
+@pytest.mark.slow
 def test_a_training_verb_imports_nothing_of_other_verbs_and_freezes_its_modules(tmp_path):
     code = """
 import gc, json, sys

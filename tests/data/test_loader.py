@@ -95,6 +95,7 @@ def test_a_killed_worker(synthetic):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_second_epoch_waits_for_its_workers_no_longer(synthetic):
     """Persistent workers answer before an epoch begins."""
     loader = data_of(synthetic, num_workers=1).train_dataloader()

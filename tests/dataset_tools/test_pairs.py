@@ -16,6 +16,8 @@ from gcvideo.dataset_tools.relation import kinds_of
 from gcvideo.dataset_tools.scene import DARKNESS, band_gap, band_height
 from gcvideo.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 KINDS = (["red", "green"], ["blue"])
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200), "grey": (128, 128, 128)}
 

@@ -112,6 +112,7 @@ def test_nothing_is_done_twice(raw, whole, tmp_path):
     assert files_of(out) == files_of(whole[0])
 
 
+@pytest.mark.slow
 def test_failures_can_be_retried(raw, whole, tmp_path):
     out, mended = tmp_path / "out", tmp_path / "raw"
     shutil.copytree(whole[0], out)
@@ -142,6 +143,7 @@ def test_other_settings_and_a_second_process_are_refused(raw, whole, tmp_path):
         prepare(make_plan(raw), out, ENCODING, QUIET)
 
 
+@pytest.mark.slow
 def test_journals_of_machines_that_crashed(raw, whole, tmp_path):
     """Lines that are not records are ignored, a success beats a failure, what is gone or damaged is prepared again."""
     out = tmp_path / "out"
@@ -226,6 +228,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(raw, tmp_path, monkeypatch)
     assert prepare(make_plan(raw), tmp_path / "out", ENCODING, PrepareOptions(workers=2, progress=False)).present == 8
 
 
+@pytest.mark.slow
 def test_whole_videos_are_trimmed_and_clips_named_by_their_id_are_not(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
@@ -243,6 +246,7 @@ def test_whole_videos_are_trimmed_and_clips_named_by_their_id_are_not(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_command(raw, whole, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["prepare", str(raw), str(out), "--short_side", "48", "--preset", "veryfast", "--workers", "2"]

@@ -63,6 +63,7 @@ def test_one_band_alone_does_not_reveal_the_relation(gait):
         assert not np.array_equal(only_upper[0], only_lower[0])
 
 
+@pytest.mark.slow
 def test_a_single_frame_has_the_same_distribution_in_every_class():
     """At any instant a texture is where it could have started: its offset on the torus is uniform in every class.
 

@@ -13,6 +13,8 @@ from gcvideo.dataset_tools.transcode import find_encoder, transcode
 from tests.conftest import read_numbers
 from tests.data.corpus import CLIPS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=("pyav", "ffmpeg"))
 def encoder(request, tmp_path, monkeypatch):

@@ -80,6 +80,7 @@ for arguments, message in (
 """
 
 
+@pytest.mark.slow
 def test_a_family_is_one_row():
     result = subprocess.run([sys.executable, "-c", NEW_FAMILY], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

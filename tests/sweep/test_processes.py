@@ -124,6 +124,7 @@ def test_the_command_ends_when_the_sweep_is_killed(tmp_path, code, saves):
 
 def test_signals_are_collected_and_ignored_ones_stay_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     try:
         with caught_signals() as signals:
             for signum in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
@@ -132,3 +133,4 @@ def test_signals_are_collected_and_ignored_ones_stay_ignored():
     finally:
         signal.signal(signal.SIGHUP, before)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, interrupt)

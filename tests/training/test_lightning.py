@@ -135,6 +135,7 @@ def test_a_network_with_another_number_of_classes(tmp_path):
         trainer(tmp_path).fit(VideoTask(NAMES, net=Network(400), optim=ADAMW), DataLoader(Clips(), batch_size=4))
 
 
+@pytest.mark.slow
 def test_the_learning_rate_finder(tmp_path):
     """It tries its own rates, not those of our schedule, and its suggestion becomes `lr`."""
     loader = DataLoader(Clips(80), batch_size=2)

@@ -129,6 +129,7 @@ def same(one, other):
     return one == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     (
