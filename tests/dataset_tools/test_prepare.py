@@ -362,7 +362,7 @@ def test_command_on_lists_of_ucf101(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_moments(tmp_path):
+def test_killed_at_random_moments(tmp_path):
     """With videos of noise, which take long to encode."""
     noise = np.random.default_rng(0)
     (tmp_path / "raw" / "a").mkdir(parents=True)
@@ -371,11 +371,11 @@ def test_killed_at_twenty_moments(tmp_path):
     options = ["--short_side", "96", "--preset", "slow"]
     done = subprocess.run(command(tmp_path / "raw", tmp_path / "whole", options), capture_output=True)
     assert done.returncode == 0, done.stderr
-    killed_at_20_moments(tmp_path / "raw", tmp_path / "out", files_of(tmp_path / "whole"), options, 0.15)
+    killed_at_random_moments(tmp_path / "raw", tmp_path / "out", files_of(tmp_path / "whole"), options, 0.15, times=12)
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_moments_on_real_videos(real_videos, tmp_path):
+def test_killed_at_random_moments_on_real_videos(real_videos, tmp_path):
     """Clips of all sorts, broken ones too, and a part of UCF-101."""
     raw = tmp_path / "raw"
     shutil.copytree(real_videos / "clips", raw / "clips")
@@ -387,18 +387,18 @@ def test_killed_at_twenty_moments_on_real_videos(real_videos, tmp_path):
     (raw / "clips").rmdir()
     options = ["--short_side", "64", "--preset", "ultrafast"]
     assert subprocess.run(command(raw, tmp_path / "whole", options), capture_output=True).returncode == 1
-    killed_at_20_moments(raw, tmp_path / "out", files_of(tmp_path / "whole"), options, 0.5)
+    killed_at_random_moments(raw, tmp_path / "out", files_of(tmp_path / "whole"), options, 0.5, times=8)
 
 
 def command(raw, out, options):
     return [sys.executable, "-m", "gcvideo", "prepare", str(raw), str(out), "--workers", "2", *options]
 
 
-def killed_at_20_moments(raw, out, expected, options, longest_s):
-    """SIGKILL to the process 20 times, at random moments of its work; then let it end."""
+def killed_at_random_moments(raw, out, expected, options, longest_s, times):
+    """SIGKILL to the process so many times, at random moments of its work; then let it end."""
     draw = random.Random(0)
     kills = Counter()
-    for _ in range(20):
+    for _ in range(times):
         process = subprocess.Popen(command(raw, out, options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         journal = out / ".prepare" / "1-of-1.jsonl"
         size = journal.stat().st_size if journal.exists() else 0
