@@ -473,7 +473,7 @@ def test_what_a_checkpoint_does_not_decide(tmp_path, faults, capsys, monkeypatch
     with faults("security", "settings that are not a checkpoint's", expected="not taken", injected=len(evil)):
         taken = adopted_settings(file, tmp_path / "runs" / "default")["data"]
         assert set(taken) == {"clip", "class_names"}
-        assert set(FROM_CHECKPOINT) == {"class_names", "clip", "augment", "views"}
+        assert set(FROM_CHECKPOINT) == {"class_names", "label_separator", "clip", "augment", "views"}
         for verb in ("test", "validate"):
             status, error = told_by_cli([verb, "--ckpt_path", str(file), "--trainer.accelerator=cpu"], capsys)
             assert status == 2
