@@ -10,13 +10,15 @@ MAX_CLASSES = 100_000
 """More labels are a mistake: a column of numbers or of names of files. (ImageNet-21k has 21,841 classes.)"""
 
 
-def check_separator(separator: str | None) -> None:
+def check_separator(separator: object) -> None:
     """Refuse a setting `data.label_separator` that can't separate labels.
 
     Raises:
-        ManifestError: it is empty, or has characters that no label may have.
+        ManifestError: it is no text, empty, or has characters that no label may have.
     """
-    if separator is not None and (not separator or not separator.isprintable()):
+    if separator is None:
+        return
+    if not isinstance(separator, str) or not separator or not separator.isprintable():
         raise ManifestError(f"expected a data.label_separator such as '|', got {separator!r}")
 
 
@@ -38,6 +40,11 @@ def labels_in(cell: str, separator: str | None) -> list[str]:
     if separator is None:
         return [cell]
     return list(dict.fromkeys(part for text in cell.split(separator) if (part := text.strip())))
+
+
+def distinct_labels(cells: Iterable[str], separator: str | None) -> set[str]:
+    """The labels in all cells; cells are few where rows are many."""
+    return {label for cell in set(cells) for label in labels_in(cell, separator)}
 
 
 def complete_rows(manifest: Path, separator: str | None = None) -> Rows:
@@ -75,7 +82,7 @@ def class_names_of(cells: Iterable[str], separator: str | None = None) -> list[s
     Raises:
         ManifestError: too many, or none: of videos that may have several labels, none has any.
     """
-    names = {label for cell in set(cells) for label in labels_in(cell, separator)}
+    names = distinct_labels(cells, separator)
     if not names:
         raise ManifestError("no video has a label: expected at least two classes")
     # At most 6 digits: a label like 99999999999 is a name, not the length of a list of names.

@@ -6,7 +6,7 @@ Neither is an error: some published lists have both. Both make an accuracy mean 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from gcvideo.data.labels import labels_in
+from gcvideo.data.labels import distinct_labels, labels_in
 from gcvideo.data.listing import Rows
 
 
@@ -33,22 +33,17 @@ def split_warnings(
                 f"{len(both)} file(s) in both split {first!r} and split {second!r}, such as {path!r} (lines "
                 f"{lines[0]} and {lines[1]}): the accuracy does not tell how the model does on new videos"
             )
-    labels = {name: _first_lines(kept, label_separator) for name, kept in of.items()}
+    labels = {name: distinct_labels(kept.labels, label_separator) for name, kept in of.items()}
     for name in of if labels.get(train) else ():
-        unseen = {label: line for label, line in labels[name].items() if label not in labels[train]}
+        unseen = labels[name] - labels[train]
         if unseen:
-            label, line = min(unseen.items(), key=lambda pair: pair[1])
+            line, label = next(
+                (line, label)
+                for line, cell in zip(of[name].lines, of[name].labels, strict=True)
+                for label in labels_in(cell, label_separator)
+                if label in unseen
+            )
             yield (
                 f"{len(unseen)} label(s) of split {name!r} never occur in split {train!r}, such as {label!r} (line "
                 f"{line}): no training can learn them"
             )
-
-
-def _first_lines(rows: Rows, separator: str | None) -> dict[str, int]:
-    """Label -> number of the first line that has it."""
-    first: dict[str, int] = {}
-    # Backwards, so that the first line of a cell stays; cells are few where rows are many.
-    for cell, line in dict(zip(reversed(rows.labels), reversed(rows.lines), strict=True)).items():
-        for label in labels_in(cell, separator):
-            first[label] = min(line, first.get(label, line))
-    return first

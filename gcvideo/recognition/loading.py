@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -56,8 +55,7 @@ def load(
     checkpoint = checkpoint_at(Path(run_or_checkpoint))
     if checkpoint.suffix != PACKAGE_SUFFIX:  # a package has no checksums
         verify(checkpoint)
-    settings = read_settings(checkpoint)["data"]
-    clip, default = _inputs(checkpoint, settings)
+    clip, default, separator = _inputs(checkpoint)
     requested = default if views is None else views
     resolved = replace(
         requested,
@@ -66,10 +64,6 @@ def load(
     )
     check_item("views", resolved.temporal * resolved.spatial, clip.frames, resolved.size or 0)
     task = load_task(checkpoint, net).eval().to(device_of(device))
-    separator = settings.get("label_separator")
-    if separator is not None and not isinstance(separator, str):
-        raise UsageError(f"{checkpoint}: expected a label_separator that is text, got {separator!r}")
-    check_separator(separator)
     return Recognizer(task, clip, resolved, name_of(checkpoint), checkpoint, decoder, separator)
 
 
@@ -135,13 +129,19 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def _inputs(checkpoint: Path, settings: dict[str, Any]) -> tuple[Clip, Views]:
-    """Which frames of a video the network was trained for, and the views of its test with all sizes filled in."""
+def _inputs(checkpoint: Path) -> tuple[Clip, Views, str | None]:
+    """Which frames of a video the network was trained for, the views of its test with all sizes filled in, and the
+    separator of several labels.
+    """
+    settings = read_settings(checkpoint)["data"]
+    separator = settings.get("label_separator")
     try:
+        check_separator(separator)
         augment = as_settings(Augmentation, settings.get("augment", {}))
         return (
             as_settings(Clip, settings.get("clip", {})),
             as_settings(Views, settings.get("views", {})).resolved(augment),
+            separator,
         )
     except (TypeError, ValueError) as error:
         raise UsageError(f"{checkpoint}: not the settings of a run: {error}") from error

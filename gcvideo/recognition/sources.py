@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from gcvideo.data.labels import labels_in
+from gcvideo.data.labels import distinct_labels
 from gcvideo.data.listing import read_rows
 from gcvideo.data.manifest import read_manifest, videos_at
 from gcvideo.data.videos import Videos
@@ -42,7 +42,7 @@ def find_videos(
         if split is not None:
             raise UsageError(f"--split selects rows of a manifest (.csv or .txt), got {path}")
         return Source(videos_at(str(path)), False)
-    labels = {label for cell in set(read_rows(Path(path)).labels) for label in labels_in(cell, label_separator)}
+    labels = distinct_labels(read_rows(Path(path)).labels, label_separator)
     are_classes = bool(labels) and labels <= {*class_names, *map(str, range(len(class_names)))}
     names = class_names if are_classes or not labels else None
     return Source(read_manifest(path, split, class_names=names, label_separator=label_separator), are_classes)

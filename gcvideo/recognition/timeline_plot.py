@@ -29,11 +29,12 @@ def plot(timeline: Timeline) -> bytes:
     figure = Figure(figsize=(WIDTH_IN, 3.2))
     band, curves = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3))
     adjoin = all(one.end_s == other.start_s for one, other in pairwise(timeline.segments))
+    # Segments that overlap have a line for each class.
+    lines = {label: 0 if adjoin else -number for number, label in enumerate(held)}
     for segment in timeline.segments:
         width = segment.end_s - segment.start_s
         colour = colours.get(segment.label, OTHER)
-        # Segments that overlap have a line for each class.
-        line = 0 if adjoin else -list(held).index(segment.label)
+        line = lines[segment.label]
         band.barh(line, width, left=segment.start_s, color=colour, edgecolor="white", height=1)
         text = segment.label[:MAX_NAME]
         if len(text) * _CHARACTER_IN < width / timeline.duration_s * WIDTH_IN * 0.8:

@@ -77,17 +77,17 @@ def _lead(report: Report) -> str:
 
 
 def _cards(summary: Summary) -> list[Card]:
-    cards = [
-        Card(summary.video_top1, summary.video_top1_interval, "video top-1"),
-        Card(summary.clip_top1, summary.clip_top1_interval, "clip top-1"),
-    ]
-    if summary.mean_average_precision is None:
-        cards.insert(1, Card(summary.mean_class_top1, summary.mean_class_top1_interval, "mean of the classes' top-1"))
-    if len(summary.per_class) >= TOP5_CLASSES:
-        cards.insert(1, Card(summary.video_top5, summary.video_top5_interval, "video top-5"))
+    """In the order of the page."""
+    score, has_top5 = summary.mean_average_precision, len(summary.per_class) >= TOP5_CLASSES
+    cards = [] if score is None else [Card(score, "", "mean average precision (mAP)")]
+    cards.append(Card(summary.video_top1, summary.video_top1_interval, "video top-1"))
+    if has_top5:
+        cards.append(Card(summary.video_top5, summary.video_top5_interval, "video top-5"))
+    if score is None:
+        cards.append(Card(summary.mean_class_top1, summary.mean_class_top1_interval, "mean of the classes' top-1"))
+    cards.append(Card(summary.clip_top1, summary.clip_top1_interval, "clip top-1"))
+    if has_top5:
         cards.append(Card(summary.clip_top5, summary.clip_top5_interval, "clip top-5"))
-    if summary.mean_average_precision is not None:
-        cards.insert(0, Card(summary.mean_average_precision, "", "mean average precision (mAP)"))
     return cards
 
 

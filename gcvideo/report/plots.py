@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from gcvideo.figures import BLUE, INK, MUTED, ORANGE, literal, png
-from gcvideo.report.interval import Interval, wilson
+from gcvideo.report.interval import Interval
 from gcvideo.report.summary import ClassAccuracy
 
 MAX_NAMED_CLASSES = 40  # names of more do not fit on the axes
@@ -89,7 +89,7 @@ def per_class_bars(classes: Sequence[ClassAccuracy]) -> bytes:
     Shown is top-1 and its 95 % interval or, where videos may have several classes, the average precision.
     """
     precisions = [(row.name, row.average_precision, None) for row in classes if row.average_precision is not None]
-    accuracies = [(row.name, row.top1, wilson(row.top1, row.videos)) for row in classes if row.top1 is not None]
+    accuracies = [(row.name, row.top1, row.top1_interval) for row in classes if row.top1 is not None]
     ascending: list[tuple[str, float, Interval | None]] = sorted(precisions or accuracies, key=lambda row: row[1])
     if len(ascending) > MAX_NAMED_CLASSES:
         half = MAX_NAMED_CLASSES // 2

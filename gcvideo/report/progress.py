@@ -57,12 +57,7 @@ def read_progress(folder: Path, key: ProgressKey) -> VideoResults:
     records = np.concatenate([np.empty(0, key.record()), *found])
     _, rows = np.unique(records["index"], return_index=True)
     records = records[rows]
-    types = {
-        "index": np.int64,
-        "label": bool if key.multi_label else np.int64,
-        "better": np.int64,
-        "scores": np.float32,
-    }
+    types = _TYPES | ({"label": np.bool_} if key.multi_label else {})
     tensors = (torch.from_numpy(records[name].astype(dtype)) for name, dtype in types.items())
     return VideoResults(*tensors)
 
@@ -77,6 +72,10 @@ def discard_others(folder: Path, key: ProgressKey) -> int:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("rank*.bin"))
+
+
+_TYPES: dict[str, type] = {"index": np.int64, "label": np.int64, "better": np.int64, "scores": np.float32}
+"""Of `VideoResults`; the truth values of several labels are bool."""
 
 
 def _read_file(path: Path, key: ProgressKey) -> tuple[np.ndarray, int]:
@@ -132,7 +131,7 @@ class ProgressFile:
             GcvideoError: they can't be written.
         """
         records = np.zeros(len(results.indices), self.key.record())
-        for name, tensor in zip(("index", "label", "better", "scores"), results.to("cpu"), strict=True):
+        for name, tensor in zip(_TYPES, results.to("cpu"), strict=True):
             records[name] = tensor.numpy()
         for record in records:
             record["crc"] = _checksum(record)

@@ -30,9 +30,8 @@ def weights_of(labels: Tensor, num_classes: int) -> Tensor:
     With several, labels [N, K]: videos without the class / videos of the class, so that both weigh the same; no number
     is taken below 1.
     """
-    if labels.ndim == 2:
-        positive = labels.sum(dim=0)
-        return (len(labels) - positive).clamp(min=1) / positive.clamp(min=1)
     counts = class_counts(labels, num_classes)
+    if labels.ndim == 2:
+        return (len(labels) - counts).clamp(min=1) / counts.clamp(min=1)
     present = int((counts > 0).sum())
     return len(labels) / (present * counts.clamp(min=1)).float()  # a class without videos is never a label

@@ -8,7 +8,6 @@ import warnings
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.functional.classification import multilabel_average_precision
@@ -24,7 +23,11 @@ def average_views(logits: Tensor, multi_label: bool = False) -> Tensor:
 
 def true_classes(labels: Tensor, num_classes: int) -> Tensor:
     """Which classes a video has: class indices [N] to bool [N, K]; truth values [N, K] stay as they are."""
-    return labels.bool() if labels.ndim == 2 else F.one_hot(labels, num_classes).bool()
+    if labels.ndim == 2:
+        return labels.bool()
+    # Not `one_hot`, whose int64 takes eight times the memory.
+    classes = torch.zeros((len(labels), num_classes), dtype=torch.bool, device=labels.device)
+    return classes.scatter_(1, labels[:, None], True)
 
 
 def class_counts(labels: Tensor, num_classes: int) -> Tensor:
